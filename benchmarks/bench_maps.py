@@ -1,0 +1,72 @@
+"""softmax, log_softmax, logsumexp, sigmoid and log_sigmoid."""
+
+from .common import DTYPES, ELEMENTS, ISAS, MAPS, ROW_MAPS, ROW_SHAPES, force_isa, function, normal, written
+
+
+def map_input(name, size, dtype):
+    shape = ROW_SHAPES.get(size) if name in ROW_MAPS else ELEMENTS.get(size)
+    if shape is None:
+        raise NotImplementedError(f"{name} has no size {size}")
+    return 3 * normal(shape, dtype)
+
+
+def map_output(name, input):
+    return written(input.shape[:-1] if name == "logsumexp" else input.shape, input.dtype)
+
+
+class Maps:
+    """Into an array that exists, as a program does that calls them again and again."""
+
+    params = (MAPS, list(ROW_SHAPES), DTYPES)
+    param_names = ("map", "size", "dtype")
+
+    def setup(self, name, size, dtype):
+        self.map = function(name)
+        self.input = map_input(name, size, dtype)
+        self.out = map_output(name, self.input)
+
+    def time_out(self, name, size, dtype):
+        self.map(self.input, out=self.out)
+
+
+class NewOutput:
+    """Into memory that is new in each call: what the missing `out` costs."""
+
+    params = (MAPS, DTYPES)
+    param_names = ("map", "dtype")
+
+    def setup(self, name, dtype):
+        self.map = function(name)
+        self.input = map_input(name, "memory", dtype)
+
+    def time_new(self, name, dtype):
+        self.map(self.input)
+
+
+class MapsByIsa:
+    params = (MAPS, DTYPES, ISAS)
+    param_names = ("map", "dtype", "isa")
+
+    def setup(self, name, dtype, isa):
+        force_isa(isa)
+        self.map = function(name)
+        self.input = map_input(name, "cache", dtype)
+        self.out = map_output(name, self.input)
+
+    def time_out(self, name, dtype, isa):
+        self.map(self.input, out=self.out)
+
+
+class ClassAxisFirst:
+    """The class axis with a stride, as in (N, C, height, width) images."""
+
+    params = (ROW_MAPS, ["short", "cache", "memory"], DTYPES)
+    param_names = ("map", "size", "dtype")
+
+    def setup(self, name, size, dtype):
+        self.map = function(name)
+        self.input = normal(ROW_SHAPES[size][::-1], dtype)
+        self.out = written(self.input.shape[1:] if name == "logsumexp" else self.input.shape, dtype)
+
+    def time_out(self, name, size, dtype):
+        self.map(self.input, axis=0, out=self.out)

@@ -1,0 +1,13 @@
+/* Every kernel for one dtype: included once under simd/as_f32.h and once under simd/as_f64.h. */
+#include "rows/widen.h"
+#include "rows/sum_exp.h"
+#include "rows/group.h"
+#include "rows/pack.h"
+#include "rows/write.h"
+#include "rows/lanes.h"
+#include "rows/row_loss.h"
+#include "rows/softmax.h"
+#include "rows/soft_cross_entropy.h"
+#include "rows/cross_entropy.h"
+#include "rows/backward.h"
+#include "elements/losses.h"

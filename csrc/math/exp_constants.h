@@ -1,0 +1,69 @@
+/* Constants of exp: powers of two at eighths, and the polynomial between them.
+ *
+ * EXP_TABLE[i] is 2^(i/8) rounded; EXP_TABLE_ERROR[i] is its relative error, (2^(i/8) - table) / table.
+ * EXP_C2.. are the coefficients of (e^r - 1 - r) / r^2 = c2 + c3 r + ... on |r| <= ln(2)/16, by Remez exchange with the
+ * error weighted by r^2: the relative error of e^r is 2^-32.4 (float) and 2^-58.2 (double).
+ * LN2_8_HI has 20 (float) and 32 (double) bits, so that multiples up to 2^20 of it subtract from x exactly. */
+#ifndef CROSSENT_EXP_CONSTANTS_H
+#define CROSSENT_EXP_CONSTANTS_H
+
+#define EIGHTHS_PER_E 11.541560327111707 /* 8 / ln 2 */
+#define LN2_8 0.08664339756999316        /* ln 2 / 8 */
+#define LOG2_E 1.4426950408889634
+
+CE_STATIC const float EXP_TABLE_f32[8] = {0x1p+0f,        0x1.172b84p+0f, 0x1.306fep+0f,  0x1.4bfdaep+0f,
+                                          0x1.6a09e6p+0f, 0x1.8ace54p+0f, 0x1.ae89fap+0f, 0x1.d5818ep+0f};
+CE_STATIC const float EXP_TABLE_ERROR_f32[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3550p-25f,
+                                                0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c304p-27f, -0x1.a5217cp-28f};
+CE_STATIC const double EXP_TABLE_f64[8] = {0x1p+0,
+                                           0x1.172b83c7d517bp+0,
+                                           0x1.306fe0a31b715p+0,
+                                           0x1.4bfdad5362a27p+0,
+                                           0x1.6a09e667f3bcdp+0,
+                                           0x1.8ace5422aa0dbp+0,
+                                           0x1.ae89f995ad3adp+0,
+                                           0x1.d5818dcfba487p+0};
+CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
+                                                 -0x1.01b15eaa59348p-55,
+                                                 0x1.34d754db0abb6p-55,
+                                                 0x1.690cebb7aafb0p-56,
+                                                 -0x1.3b3efbf5e2228p-54,
+                                                 0x1.db72fc1f0eab4p-55,
+                                                 0x1.c1a7792cb3387p-55,
+                                                 0x1.4a385a63d07a7p-56};
+
+#define EXP_MAGIC_f32 0x1.8p23 /* adding it leaves an integer in the low bits */
+#define EXP_BIAS_f32 127
+#define EXP_HEADROOM_f32                                                                                               \
+    32 /* exponentials of a row reach up to 2^32: their tails reach down to what is subnormal in the result */
+#define FACTOR_SMALL_f32 0x1p-90
+#define EXP_MAGIC_f64 0x1.8p52
+#define EXP_BIAS_f64 1023
+#define EXP_HEADROOM_f64 64
+#define FACTOR_SMALL_f64 0x1p-900
+
+#define LN2_8_HI_f32 0x1.62e42p-4f
+#define LN2_8_LO_f32 0x1.fdf474p-25f
+#define LN2_8_HI_f64 0x1.62e42ff000000p-4
+#define LN2_8_LO_f64 -0x1.718432a1b0e26p-38
+#define LN2_8_LOWEST_f64 -0x1.9ff0342542fc3p-93
+
+/* e^r - 1 for |r| <= ln(2)/16. */
+CE_INLINE vf expm1_small_f32(vf r)
+{
+    vf c = vf_madd(vf_set1(0x1.555da8p-5f), r, vf_set1(0x1.555c78p-3f));
+    c = vf_madd(c, r, vf_set1(0.5f));
+    return vf_madd(c, vf_mul(r, r), r);
+}
+
+CE_INLINE vd expm1_small_f64(vd r)
+{
+    vd c = vd_madd(vd_set1(0x1.a02079be72d39p-13), r, vd_set1(0x1.6c1cc2890fc0ap-10));
+    c = vd_madd(c, r, vd_set1(0x1.11111107cb255p-7));
+    c = vd_madd(c, r, vd_set1(0x1.55555547f3084p-5));
+    c = vd_madd(c, r, vd_set1(0x1.5555555555661p-3));
+    c = vd_madd(c, r, vd_set1(0x1.000000000010fp-1));
+    return vd_madd(c, vd_mul(r, r), r);
+}
+
+#endif

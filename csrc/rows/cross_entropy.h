@@ -1,0 +1,212 @@
+/* Cross-entropy of rows of logits from class indices, with gradient and Hessian in the same pass; and nll_loss.
+ *
+ * Target t of weight w, R the sum of the other exponentials:
+ *     loss = w log(1 + R/e_t)
+ *     d/dx_j = w p_j,              d/dx_t = -w R / (R + e_t)         (never p_t - 1)
+ *     d2/dx_j2 = w p_j (1 - p_j),  1 - p_j = the sum of the others where p_j > 1/2 */
+
+/* w times the loss of row i. A gap between two logits that no double holds may still be one times w. */
+CE_STATIC double F(weighted_loss)(const struct F(group) * g, int i, double w)
+{
+    if (w == 1) {
+        return g->log_hi[i] + g->log_lo[i];
+    }
+    if (g->log_hi[i] == INFINITY && g->logit[i] > -INFINITY) {
+        return w * g->base[i] - w * g->logit[i];
+    }
+    return F(times)(g->log_hi[i], g->log_lo[i], w);
+}
+
+/* The weighted losses of a group. Ignored rows get 0. */
+CE_STATIC void F(group_losses)(const struct ce_row_loss *a, int64_t first, const struct F(group) * g)
+{
+    for (int i = 0; i < g->n; i++) {
+        int64_t r = first + i;
+        int ignored = F(is_ignored)(a, r);
+        double w = a->class_weight && !ignored ? a->class_weight[a->target[r]] : 1;
+        a->loss[r] = ignored ? 0 : F(weighted_loss)(g, i, w);
+    }
+}
+
+CE_INLINE double F(index_scale)(const struct ce_row_loss *a, int64_t r)
+{
+    if (F(is_ignored)(a, r)) {
+        return 0;
+    }
+    return F(row_scale)(a, r) * (a->class_weight ? a->class_weight[a->target[r]] : 1);
+}
+
+CE_INLINE T F(target_grad)(const struct F(group) * g, int i, double scale)
+{
+    struct vd2 others = F(others)(g, i);
+    return (T)-F(times)(F(first_lane)(others.hi), F(first_lane)(others.lo), scale);
+}
+
+/* 1 - p_j as the sum of the other probabilities. */
+CE_STATIC W F(probability_of_others)(const T *x, ptrdiff_t n, ptrdiff_t j, const struct F(group) * g, int i)
+{
+    double total[2];
+    struct vd2 sum = {vd_set1(0), vd_set1(0)};
+    for (ptrdiff_t c = 0; c < n; c += 8) {
+        w_accumulate(&sum, w_set_lane(F(wide_probabilities)(x, n, c, g, i), j - c, 0));
+    }
+    F(total_of)(sum, total);
+    return w_pair(total[0], total[1]);
+}
+
+/* The diagonal of the Hessian. 1 - p is formed by subtraction only where p <= 1/2; at most one class has more. */
+CE_STATIC void F(write_hessian)(T *hess, const T *x, ptrdiff_t n, const struct F(group) * g, int i, double scale)
+{
+    W f = w_set1(scale), one = w_set1(1);
+    ptrdiff_t large = -1;
+    for (ptrdiff_t j = 0; j < n; j += 8) {
+        W p = F(wide_probabilities)(x, n, j, g, i);
+        if (vd_any(vd_lt(vd_set1(0.5), w_round(p)))) {
+            large = j;
+        }
+        F(store_wide)(hess + j, w_round(w_mul(f, w_mul(p, w_sub(one, p)))), n - j);
+    }
+    if (large < 0) {
+        return;
+    }
+    for (ptrdiff_t j = large; j < n && j < large + 8; j++) {
+        if (x[j] > x[large]) {
+            large = j;
+        }
+    }
+    W p = F(wide_probabilities)(x + large, 1, 0, g, i), others = F(probability_of_others)(x, n, large, g, i);
+    hess[large] = (T)F(first_lane)(w_round(w_mul(f, w_mul(p, others))));
+}
+
+/* The target is left out of the sum. */
+CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
+{
+    ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    int step = a->grad.data || a->hess.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
+    for (int64_t first = 0; first < a->n_rows; first += step) {
+        struct F(group) g;
+        F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
+        struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
+        for (int i = 0; i < g.n; i++) {
+            const T *row = x.data + i * x.stride;
+            struct F(exps) exps = {NULL, NULL};
+            if (F(is_ignored)(a, first + i)) {
+                continue;
+            }
+            if (a->grad.data || a->hess.data) {
+                exps = F(exps_of)(a->scratch, n, i);
+            }
+            ptrdiff_t t = (ptrdiff_t)a->target[first + i];
+            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + x.stride);
+            F(group_set)(&g, i, &sum, row[t]);
+        }
+        F(group_logs)(&g);
+        F(group_losses)(a, first, &g);
+        if (!a->grad.data) {
+            continue;
+        }
+        struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
+        struct F(rows) hess = F(rows_at)(&a->hess, first, n, F(scratch)(a->scratch, SCRATCH_HESS, n));
+        F(group_inverses)(&g);
+        for (int i = 0; i < g.n; i++) {
+            T *out = grad.data + i * grad.stride, *hess_out = a->hess.data ? hess.data + i * hess.stride : NULL;
+            double scale = F(index_scale)(a, first + i);
+            if (F(is_ignored)(a, first + i)) {
+                F(zero_row)(out, n);
+                if (hess_out) {
+                    F(zero_row)(hess_out, n);
+                }
+                continue;
+            }
+            if (hess_out) {
+                F(write_hessian)(hess_out, x.data + i * x.stride, n, &g, i, scale);
+            }
+            F(write_probabilities)(out, F(exps_of)(a->scratch, n, i), n, &g, i, scale, a->stream);
+            out[a->target[first + i]] = F(target_grad)(&g, i, scale);
+        }
+        F(unpack_rows)(&a->grad, first, g.n, n, grad);
+        if (a->hess.data) {
+            F(unpack_rows)(&a->hess, first, g.n, n, hess);
+        }
+    }
+    if (a->stream) {
+        ce_stream_fence();
+    }
+}
+
+/* The same with a row to a lane (lanes.h). */
+CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
+{
+    ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    T *tile = (T *)a->scratch, *exps = a->grad.data ? F(tile_exps)(tile, n) : NULL;
+    for (int64_t first = 0; first < a->n_rows; first += LANES) {
+        struct F(group) g;
+        F(tile_begin)(&g, a->n_rows - first);
+        F(tile_load)(&a->input, first, g.n, n, tile);
+        V max = F(tile_max)(tile, n);
+        for (int i = 0; i < g.n; i++) {
+            if (F(is_ignored)(a, first + i)) {
+                continue;
+            }
+            T *x = tile + a->target[first + i] * LANES + i;
+            g.logit[i] = *x;
+            *x = -INFINITY;
+        }
+        F(tile_sum)(tile, n, max, exps, &g);
+        F(group_logs)(&g);
+        F(group_losses)(a, first, &g);
+        if (!exps) {
+            continue;
+        }
+        double scale[GROUP_MAX] = {0};
+        for (int i = 0; i < g.n; i++) {
+            scale[i] = F(index_scale)(a, first + i);
+        }
+        F(group_inverses)(&g);
+        F(tile_scale)(exps, exps, n, &g, scale);
+        for (int i = 0; i < g.n; i++) {
+            if (F(is_ignored)(a, first + i)) {
+                for (ptrdiff_t c = 0; c < n; c++) {
+                    exps[c * LANES + i] = 0;
+                }
+            } else {
+                exps[a->target[first + i] * LANES + i] = F(target_grad)(&g, i, scale[i]);
+            }
+        }
+        F(tile_store)(&a->grad, first, g.n, n, exps);
+    }
+}
+
+/* Negative log-likelihood of log-probabilities: loss = -w x_t; the gradient is -w at the target and 0 elsewhere. */
+CE_STATIC void F(nll_loss)(const struct ce_row_loss *a)
+{
+    const T *x = (const T *)a->input.data;
+    for (int64_t r = 0; r < a->n_rows; r++) {
+        int ignored = F(is_ignored)(a, r);
+        int64_t t = ignored ? 0 : a->target[r];
+        double w = a->class_weight ? a->class_weight[t] : 1;
+        double logp = ignored ? 0 : x[r * a->input.row_stride + t * a->input.class_stride];
+        a->loss[r] = ignored || (w == 0 && fabs(logp) == INFINITY) ? 0 : -w * logp;
+        if (!a->grad.data) {
+            continue;
+        }
+        T *grad = (T *)a->grad.data + r * a->grad.row_stride;
+        for (int64_t c = 0; c < a->n_classes; c++) {
+            grad[c * a->grad.class_stride] = 0;
+        }
+        if (!ignored) {
+            grad[t * a->grad.class_stride] = (T)(-w * F(row_scale)(a, r));
+        }
+    }
+}
+
+CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
+{
+    if (a->label_smoothing != 0) {
+        F(cross_entropy_soft)(a);
+    } else if (!a->hess.data && F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+        F(lanes_cross_entropy_index)(a);
+    } else {
+        F(cross_entropy_index)(a);
+    }
+}

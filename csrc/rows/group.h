@@ -1,0 +1,118 @@
+/* A group of up to GROUP_MAX rows between its two passes: what the sums say, in vectors of doubles over the rows.
+ *
+ * With R the sum over the other classes and e the exponential of the class left out (the target, or one maximum):
+ *     -log p = log(1 + R / e),   p_j = e_j / (R + e),   1 - p = R / (R + e)
+ * all of which keep their relative accuracy however confident the row is. (log(1 + R/e) for the maximum: Blanchard, Higham
+ * and Higham, IMA J. Numer. Anal. 41 (2021) 2311; the same for the target gives the loss.) */
+
+struct F(group) {
+    int n;
+    double sum_hi[GROUP_MAX], sum_lo[GROUP_MAX], shift[GROUP_MAX], base[GROUP_MAX];
+    double logit[GROUP_MAX];                     /* of the class left out; -inf where none was */
+    double log_hi[GROUP_MAX], log_lo[GROUP_MAX]; /* log(1 + R / e) */
+    double inv_hi[GROUP_MAX], inv_lo[GROUP_MAX]; /* 1 / (R + e) */
+};
+
+/* Lanes that no row uses hold this: a row of one class. */
+CE_STATIC void F(group_clear)(struct F(group) * g, int n)
+{
+    g->n = n;
+    for (int i = 0; i < GROUP_MAX; i++) {
+        g->sum_hi[i] = g->sum_lo[i] = g->shift[i] = g->base[i] = g->logit[i] = 0;
+    }
+}
+
+CE_INLINE void F(group_set)(struct F(group) * g, int i, const struct F(row_sum) * row, double logit)
+{
+    g->sum_hi[i] = row->sum[0];
+    g->sum_lo[i] = row->sum[1];
+    g->shift[i] = row->shift;
+    g->base[i] = row->base;
+    g->logit[i] = logit;
+}
+
+/* e^(logit - base) * 2^-shift of rows i..i+7. */
+CE_INLINE struct vd2 F(group_exp)(const struct F(group) * g, int i)
+{
+    vd scale, tail, shift = vd_load(g->shift + i);
+    struct exp_shift_f64 s;
+    vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), shift));
+    s.magic = vd_add(vd_set1(EXP_MAGIC_f64), eighths);
+    s.clamp = vd_mul(vd_set1(LN2_8), vd_sub(vd_set1(4.0), eighths));
+    exp_parts_f64(vd_sub(vd_load(g->logit + i), vd_load(g->base + i)), &s, &scale, &tail);
+    vd product = vd_mul(scale, tail);
+    return vd_fast_two_sum(scale, product);
+}
+
+/* log(1 + R / e) where e is too small for a double: (shift ln 2 + base - logit) + log R. */
+CE_INLINE struct vd2 F(log_far)(const struct F(group) * g, int i)
+{
+    vd shift = vd_load(g->shift + i);
+    struct vd2 log_sum = log_wide(vd_load(g->sum_hi + i));
+    struct vd2 gap = vd_two_sum(vd_load(g->base + i), vd_neg(vd_load(g->logit + i)));
+    struct vd2 near = vd_two_sum(vd_mul(shift, vd_set1(LN2_HI)), log_sum.hi);
+    struct vd2 far = vd_two_sum(gap.hi, near.hi);
+    vd lo = vd_add(vd_add(far.lo, gap.lo), vd_madd(shift, vd_set1(LN2_LO), vd_add(near.lo, log_sum.lo)));
+    struct vd2 r = vd_fast_two_sum(far.hi, lo);
+    vdm finite = vd_lt(gap.hi, vd_set1(INFINITY)); /* the gap itself may be too large for a double */
+    return (struct vd2){vd_select(finite, r.hi, gap.hi), vd_select(finite, r.lo, vd_set1(0))};
+}
+
+CE_STATIC void F(group_logs)(struct F(group) * g)
+{
+    for (int i = 0; i < g->n; i += 8) {
+        struct vd2 e = F(group_exp)(g, i), q, r;
+        vd sum = vd_load(g->sum_hi + i), logit = vd_load(g->logit + i);
+        q.hi = vd_div(sum, e.hi);
+        vd rest = vd_add(vd_fnma(q.hi, e.hi, sum), vd_fnma(q.hi, e.lo, vd_load(g->sum_lo + i)));
+        q.lo = vd_div(rest, e.hi);
+        /* R / 0 and inf / e leave no rest worth having */
+        q.lo = vd_select(vd_lt(q.hi, vd_set1(0x1p900)), q.lo, vd_set1(0.0));
+        r = log1p_wide(q);
+        vdm far = vd_lt(vd_set1(0x1p900), q.hi), finite = vd_lt(vd_set1(-INFINITY), logit);
+        if (vd_any(far)) {
+            struct vd2 f = F(log_far)(g, i);
+            r.hi = vd_select(far, vd_select(finite, f.hi, vd_set1(INFINITY)), r.hi);
+            r.lo = vd_select(far, vd_select(finite, f.lo, vd_set1(0.0)), r.lo);
+        }
+        vd_store(g->log_hi + i, r.hi);
+        vd_store(g->log_lo + i, r.lo);
+    }
+}
+
+CE_STATIC void F(group_inverses)(struct F(group) * g)
+{
+    for (int i = 0; i < g->n; i += 8) {
+        struct vd2 e = F(group_exp)(g, i);
+        struct vd2 s = vd_two_sum(vd_load(g->sum_hi + i), e.hi);
+        s.lo = vd_add(s.lo, vd_add(vd_load(g->sum_lo + i), e.lo));
+        vd inv = vd_div(vd_set1(1.0), s.hi);
+        vd rest = vd_sub(vd_fnma(s.hi, inv, vd_set1(1.0)), vd_mul(s.lo, inv));
+        vd_store(g->inv_hi + i, inv);
+        vd_store(g->inv_lo + i, vd_mul(inv, rest));
+    }
+}
+
+/* A factor as two numbers of T, and an exact power of two before it so that neither part underflows. */
+struct F(factor) {
+    T before, hi, lo;
+};
+
+/* (hi + lo) * times * 2^exponent for eight rows, exponent an integer <= 0. */
+CE_STATIC void F(factors)(vd hi, vd lo, vd times, double exponent, struct F(factor) f[8])
+{
+    struct vd2 product = vd_two_product(hi, times);
+    vd rest = vd_madd(lo, times, product.lo);
+    /* a small factor takes over the headroom of the exponentials */
+    vdm small = vd_lt(vd_abs(product.hi), vd_set1(F(FACTOR_SMALL)));
+    vd up = vd_select(small, vd_set1(ce_exp2(F(EXP_HEADROOM))), vd_set1(1));
+    double value[8], low[8], before[8];
+    vd_store(value, vd_mul(product.hi, up));
+    vd_store(low, vd_mul(rest, up));
+    vd_store(before, vd_select(small, vd_set1(exponent - F(EXP_HEADROOM)), vd_set1(exponent)));
+    for (int i = 0; i < 8; i++) {
+        f[i].before = (T)ce_exp2(before[i]);
+        f[i].hi = (T)value[i];
+        f[i].lo = fabs(value[i]) <= T_MAX ? (T)((value[i] - (double)f[i].hi) + low[i]) : 0;
+    }
+}

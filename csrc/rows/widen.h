@@ -1,0 +1,44 @@
+/* Eight numbers of T at a time, as doubles. */
+
+/* Up to eight numbers, the rest `fill`. */
+CE_INLINE vd F(load_wide)(const T *p, ptrdiff_t n, double fill)
+{
+#if WIDE_PARTS == 2
+    return vf_widen_lo(vf_load_part(p, n < 8 ? n : 8, (float)fill));
+#else
+    return vd_load_part(p, n, fill);
+#endif
+}
+
+CE_INLINE void F(store_wide)(T *p, vd v, ptrdiff_t n)
+{
+#if WIDE_PARTS == 2
+    vf_store_part(p, vf_narrow(v, v), n < 8 ? n : 8);
+#else
+    vd_store_part(p, v, n);
+#endif
+}
+
+/* Which of n lanes are elements: 1, else 0. */
+CE_INLINE vd F(valid)(ptrdiff_t n)
+{
+    static const double ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    return vd_load_part(ones, n, 0);
+}
+
+/* The lanes of a sum, added in the tree of vd2_total; an infinite sum has no low part. */
+CE_INLINE void F(total_of)(struct vd2 sum, double total[2])
+{
+    total[0] = vd_reduce_add(sum.hi);
+    total[1] = 0;
+    if (fabs(total[0]) < INFINITY) {
+        vd2_total(sum, total);
+    }
+}
+
+CE_INLINE double F(first_lane)(vd v)
+{
+    double lanes[8];
+    vd_store(lanes, v);
+    return lanes[0];
+}

@@ -1,0 +1,19 @@
+/* From here on the generic names mean double. */
+#undef T
+#undef T_MAX
+#undef V
+#undef LANES
+#undef WIDE_PARTS
+#undef CE_V
+#undef W
+#undef CE_W
+#undef F
+#define T double
+#define T_MAX DBL_MAX
+#define V vd
+#define LANES 8
+#define WIDE_PARTS 1
+#define CE_V(op) vd_##op
+#define W w64
+#define CE_W(op) w64_##op
+#define F(name) name##_f64

@@ -1,0 +1,163 @@
+/* Vectors for AVX-512 (f, bw, dq, vl): vf is 16 floats, vd is 8 doubles, one register each.
+ *
+ * Every instruction set offers these types and operations under the same names, with the same number of lanes, and every
+ * operation is correctly rounded; so one text gives the same bits on all of them. vf_*(16 lanes) and vd_*(8 lanes):
+ *
+ *   load(p) store(p, v) stream(p, v)    unaligned; unaligned; 64-byte aligned, past the cache
+ *   load_part(p, n, fill)               lanes 0..n-1 from p, the rest `fill`; reads nothing past p[n-1]
+ *   store_part(p, v, n)                 writes lanes 0..n-1 only
+ *   set1 add sub mul div neg abs        sqrt is not needed
+ *   fma(a, b, c) fnma(a, b, c)          a * b + c and c - a * b, rounded once
+ *   madd(a, b, c)                       a * b + c, rounded once or twice, whichever is faster: bits that may differ
+ *                                       on an instruction set without FMA
+ *   max(a, b) min(a, b)                 b where either is NaN
+ *   lt(a, b) eq(a, b) -> mask           false where either is NaN;  any(mask), select(mask, if_true, if_false)
+ *   set_lane(v, i, x)                   v with lane i replaced by x; v itself if i is not a lane
+ *   lookup8(table, z)                   table[low three bits of z]
+ *   exponent_bits(z)                    the bits of z above the low three, moved to the exponent field: 2^(z >> 3 - bias)
+ *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
+ *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
+ *
+ *   vf_widen_lo(v) vf_widen_hi(v)       lanes 0-7 and 8-15 as doubles;  vf_narrow(lo, hi) rounds them back
+ *   vd_reduce_add(v)                    ((0+4)+(2+6)) + ((1+5)+(3+7))
+ *   ce_stream_fence()                   what was streamed is visible to other threads after it
+ *   vd_get_exponent(v) vd_get_mantissa(v)   of positive normal numbers: v = mantissa * 2^exponent, mantissa in [1, 2) */
+#ifndef CROSSENT_SIMD_H
+#define CROSSENT_SIMD_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "inline.h"
+
+typedef __m512 vf;
+typedef __m512d vd;
+typedef __mmask16 vfm;
+typedef __mmask8 vdm;
+
+/* All ones in the low n lanes; n may be anything. */
+CE_INLINE unsigned ce_low_lanes(ptrdiff_t n, int lanes)
+{
+    return n <= 0 ? 0u : n >= lanes ? (1u << lanes) - 1u : (1u << n) - 1u;
+}
+
+CE_INLINE unsigned ce_one_lane(ptrdiff_t i, int lanes) { return (size_t)i < (size_t)lanes ? 1u << i : 0u; }
+
+CE_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+CE_INLINE void vf_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
+CE_INLINE void vf_stream(float *p, vf v) { _mm512_stream_ps(p, v); }
+CE_INLINE vf vf_set1(float x) { return _mm512_set1_ps(x); }
+CE_INLINE vf vf_load_part(const float *p, ptrdiff_t n, float fill)
+{
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)ce_low_lanes(n, 16), p);
+}
+CE_INLINE void vf_store_part(float *p, vf v, ptrdiff_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)ce_low_lanes(n, 16), v);
+}
+CE_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+CE_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+CE_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+CE_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+CE_INLINE vf vf_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+CE_INLINE vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+CE_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+CE_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+CE_INLINE vf vf_madd(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+CE_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+CE_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+CE_INLINE vfm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+CE_INLINE vfm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+CE_INLINE int vf_any(vfm m) { return m != 0; }
+CE_INLINE vf vf_select(vfm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
+CE_INLINE vf vf_set_lane(vf v, ptrdiff_t i, float x)
+{
+    return _mm512_mask_mov_ps(v, (__mmask16)ce_one_lane(i, 16), _mm512_set1_ps(x));
+}
+CE_INLINE vf vf_lookup8(const float *table, vf z)
+{
+    /* Bit 3 of z must not matter: the table stands twice in the register. */
+    vf t = _mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd((const double *)(const void *)table)));
+    return _mm512_permutexvar_ps(_mm512_castps_si512(z), t);
+}
+CE_INLINE vf vf_exponent_bits(vf z)
+{
+    __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(z), 20);
+    return _mm512_castsi512_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(0x7f800000)));
+}
+CE_INLINE vf vf_zip_lo(vf a, vf b)
+{
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+CE_INLINE vf vf_zip_hi(vf a, vf b)
+{
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                                  b);
+}
+CE_INLINE float vf_reduce_max(vf v) { return _mm512_reduce_max_ps(v); }
+CE_INLINE vd vf_widen_lo(vf v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
+CE_INLINE vd vf_widen_hi(vf v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
+CE_INLINE vf vf_narrow(vd lo, vd hi)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
+}
+
+CE_INLINE vd vd_load(const double *p) { return _mm512_loadu_pd(p); }
+CE_INLINE void vd_store(double *p, vd v) { _mm512_storeu_pd(p, v); }
+CE_INLINE void vd_stream(double *p, vd v) { _mm512_stream_pd(p, v); }
+CE_INLINE vd vd_set1(double x) { return _mm512_set1_pd(x); }
+CE_INLINE vd vd_load_part(const double *p, ptrdiff_t n, double fill)
+{
+    return _mm512_mask_loadu_pd(_mm512_set1_pd(fill), (__mmask8)ce_low_lanes(n, 8), p);
+}
+CE_INLINE void vd_store_part(double *p, vd v, ptrdiff_t n)
+{
+    _mm512_mask_storeu_pd(p, (__mmask8)ce_low_lanes(n, 8), v);
+}
+CE_INLINE vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
+CE_INLINE vd vd_sub(vd a, vd b) { return _mm512_sub_pd(a, b); }
+CE_INLINE vd vd_mul(vd a, vd b) { return _mm512_mul_pd(a, b); }
+CE_INLINE vd vd_div(vd a, vd b) { return _mm512_div_pd(a, b); }
+CE_INLINE vd vd_neg(vd a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
+CE_INLINE vd vd_abs(vd a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
+CE_INLINE vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
+CE_INLINE vd vd_fnma(vd a, vd b, vd c) { return _mm512_fnmadd_pd(a, b, c); }
+CE_INLINE vd vd_madd(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
+CE_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
+CE_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }
+CE_INLINE vdm vd_lt(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+CE_INLINE vdm vd_eq(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+CE_INLINE int vd_any(vdm m) { return m != 0; }
+CE_INLINE vd vd_select(vdm m, vd yes, vd no) { return _mm512_mask_blend_pd(m, no, yes); }
+CE_INLINE vd vd_set_lane(vd v, ptrdiff_t i, double x)
+{
+    return _mm512_mask_mov_pd(v, (__mmask8)ce_one_lane(i, 8), _mm512_set1_pd(x));
+}
+CE_INLINE vd vd_lookup8(const double *table, vd z)
+{
+    return _mm512_permutexvar_pd(_mm512_castpd_si512(z), _mm512_loadu_pd(table));
+}
+CE_INLINE vd vd_exponent_bits(vd z)
+{
+    __m512i shifted = _mm512_slli_epi64(_mm512_castpd_si512(z), 49);
+    return _mm512_castsi512_pd(_mm512_and_si512(shifted, _mm512_set1_epi64(0x7ff0000000000000)));
+}
+CE_INLINE vd vd_zip_lo(vd a, vd b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
+CE_INLINE vd vd_zip_hi(vd a, vd b)
+{
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+CE_INLINE double vd_reduce_max(vd v) { return _mm512_reduce_max_pd(v); }
+CE_INLINE double vd_reduce_add(vd v)
+{
+    __m256d a = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+    __m128d b = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(b, _mm_unpackhi_pd(b, b)));
+}
+CE_INLINE vd vd_get_exponent(vd v) { return _mm512_getexp_pd(v); }
+CE_INLINE vd vd_get_mantissa(vd v) { return _mm512_getmant_pd(v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src); }
+
+CE_INLINE void ce_stream_fence(void) { _mm_sfence(); }
+
+#endif

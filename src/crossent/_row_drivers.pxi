@@ -1,0 +1,570 @@
+# Drivers of the kernels that work on rows of classes, and their fast lanes.
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows: an array as (outer, n_classes, inner); row number r is outer index r // inner and inner index r % inner
+
+cdef struct rows:
+    char *data
+    ptrdiff_t outer_stride, class_stride, inner_stride  # in elements
+
+cdef struct row_shape:
+    int64_t n_rows, n_classes, inner, rows_per_block, n_blocks
+    ce_dtype dtype
+    size_t itemsize
+
+
+cdef row_shape shape_rows(int64_t outer, int64_t n_classes, int64_t inner, ce_dtype dtype) noexcept nogil:
+    cdef row_shape shape
+    cdef int64_t n = ROW_BLOCK_ELEMENTS // n_classes if n_classes else MAX_BLOCK_ROWS
+    shape.n_rows = outer * inner
+    shape.n_classes = n_classes
+    # With the class axis last (inner == 1) all rows lie in one matrix: one outer index, n_rows inner ones.
+    shape.inner = shape.n_rows if inner == 1 else inner
+    shape.dtype = dtype
+    shape.itemsize = sizeof(float) if dtype == CE_F32 else sizeof(double)
+    n = 1 if n < 1 else MAX_BLOCK_ROWS if n > MAX_BLOCK_ROWS else n
+    shape.rows_per_block = n - n % 16 if n > 16 else n  # the short-row kernels take 16 rows at a time
+    shape.n_blocks = (shape.n_rows + shape.rows_per_block - 1) // shape.rows_per_block
+    return shape
+
+
+cdef inline rows no_rows() noexcept nogil:
+    cdef rows result
+    result.data = NULL
+    result.outer_stride = result.class_stride = result.inner_stride = 0
+    return result
+
+
+cdef inline rows plain_rows(void *data, int64_t n_classes) noexcept nogil:
+    """Rows of a C-contiguous array whose class axis is the last."""
+    cdef rows result
+    result.data = <char *>data
+    result.outer_stride = 0
+    result.class_stride = 1
+    result.inner_stride = n_classes
+    return result
+
+
+cdef rows strided_rows(cnp.ndarray array):
+    """Rows of a three-dimensional array (outer, n_classes, inner)."""
+    cdef rows result
+    cdef ptrdiff_t itemsize = cnp.PyArray_ITEMSIZE(array)
+    result.data = <char *>cnp.PyArray_DATA(array)
+    result.outer_stride = cnp.PyArray_STRIDE(array, 0) // itemsize
+    # NumPy leaves any number in the stride of an axis of length one; a kernel chooses its path by this one.
+    result.class_stride = 1 if cnp.PyArray_DIM(array, 1) == 1 else cnp.PyArray_STRIDE(array, 1) // itemsize
+    result.inner_stride = cnp.PyArray_STRIDE(array, 2) // itemsize
+    if cnp.PyArray_DIM(array, 2) == 1:
+        result.inner_stride = result.outer_stride
+        result.outer_stride = 0
+    return result
+
+
+cdef inline ce_matrix matrix_at(const rows *array, const row_shape *shape, int64_t row) noexcept nogil:
+    cdef ce_matrix matrix
+    cdef int64_t outer = row // shape.inner
+    cdef ptrdiff_t offset = outer * array.outer_stride + (row - outer * shape.inner) * array.inner_stride
+    matrix.data = NULL if array.data == NULL else array.data + offset * <ptrdiff_t>shape.itemsize
+    matrix.row_stride = array.inner_stride
+    matrix.class_stride = array.class_stride
+    return matrix
+
+
+cdef inline int64_t run_length(const row_shape *shape, int64_t row, int64_t stop) noexcept nogil:
+    """How many of the rows from `row` to `stop` lie in one matrix, that is in one outer index."""
+    cdef int64_t in_outer = shape.inner - row % shape.inner
+    return in_outer if in_outer < stop - row else stop - row
+
+
+cdef inline int64_t block_stop(const row_shape *shape, int64_t block) noexcept nogil:
+    cdef int64_t stop = (block + 1) * shape.rows_per_block
+    return stop if stop < shape.n_rows else shape.n_rows
+
+
+cdef inline bint streams(int64_t n_elements, size_t itemsize, const void *output, const void *source) noexcept nogil:
+    # Over its own input an output is in the cache already.
+    return output != source and n_elements * <int64_t>itemsize > STREAM_BYTES
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# row_map: softmax, log_softmax, logsumexp
+
+cdef struct row_map_job:
+    row_shape shape
+    ce_row_map_fn *kernel
+    rows input, output
+    bint stream
+
+
+cdef void row_map_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
+    cdef row_map_job *job = <row_map_job *>job_pointer
+    cdef ce_row_map args
+    cdef int64_t row = block * job.shape.rows_per_block
+    cdef int64_t stop = block_stop(&job.shape, block)
+    args.n_classes = job.shape.n_classes
+    args.stream = job.stream
+    args.scratch = scratch
+    while row < stop:
+        args.n_rows = run_length(&job.shape, row, stop)
+        args.input = matrix_at(&job.input, &job.shape, row)
+        args.output = matrix_at(&job.output, &job.shape, row)
+        job.kernel(&args)
+        row += args.n_rows
+
+
+cdef int run_row_map(row_map_job *job, int kernel, int n_threads, bint wide) except -1:
+    """wide: the output has a column for each class, not one for each row."""
+    cdef char stack[STACK_BYTES]
+    cdef workspace space
+    cdef row_shape *shape = &job.shape
+    cdef int64_t work = shape.n_rows * shape.n_classes
+    if work == 0:
+        return 0
+    n_threads = count_threads(n_threads, work, shape.n_blocks)
+    open_workspace(&space, stack, 0, ce_scratch_bytes(shape.n_classes), n_threads)
+    job.kernel = <ce_row_map_fn *>ce_kernel(active_table, kernel, shape.dtype)
+    job.stream = wide and streams(work, shape.itemsize, job.output.data, job.input.data)
+    launch(row_map_block, job, shape.n_blocks, work, &space, n_threads)
+    close_workspace(&space)
+    return 0
+
+
+def row_map(int kernel, cnp.ndarray input not None, cnp.ndarray output not None, int num_threads):
+    """output (outer, n_classes or 1, inner) from input (outer, n_classes, inner)."""
+    cdef row_map_job job
+    cdef bint wide = cnp.PyArray_DIM(output, 1) == cnp.PyArray_DIM(input, 1)
+    job.shape = shape_rows(cnp.PyArray_DIM(input, 0), cnp.PyArray_DIM(input, 1), cnp.PyArray_DIM(input, 2),
+                           dtype_of(input))
+    job.input = strided_rows(input)
+    job.output = strided_rows(output)
+    run_row_map(&job, kernel, num_threads, wide)
+
+
+def fast_row_map(int kernel, input, axis, bint keepdims, bint wide, out, num_threads):
+    """The map of a C-contiguous array over its last axis; wide: the output has the input's shape."""
+    cdef row_map_job job
+    cdef cnp.ndarray array, output
+    cdef int dtype = plain_dtype(input)
+    cdef int n_threads = requested_threads(num_threads)
+    cdef int ndim
+    cdef int64_t n_classes
+    if dtype < 0 or n_threads < 0:
+        return None
+    array = <cnp.ndarray>input
+    ndim = cnp.PyArray_NDIM(array)
+    if not is_last_axis(axis, ndim):
+        return None
+    n_classes = cnp.PyArray_DIM(array, ndim - 1)
+    if n_classes == 0:
+        return None
+    if out is None:
+        output = new_map_output(array, ndim, keepdims, wide)
+    elif wide and is_plain_output(out, array):
+        output = <cnp.ndarray>out
+    else:
+        return None
+    job.shape = shape_rows(cnp.PyArray_SIZE(array) // n_classes, n_classes, 1, <ce_dtype>dtype)
+    job.input = plain_rows(cnp.PyArray_DATA(array), n_classes)
+    job.output = plain_rows(cnp.PyArray_DATA(output), n_classes if wide else 1)
+    run_row_map(&job, kernel, n_threads, wide)
+    return output if cnp.PyArray_NDIM(output) else output[()]
+
+
+cdef cnp.ndarray new_map_output(cnp.ndarray array, int ndim, bint keepdims, bint wide):
+    cdef cnp.npy_intp shape[64]  # NPY_MAXDIMS
+    cdef int i
+    if wide:
+        return new_like(array)
+    for i in range(ndim):
+        shape[i] = cnp.PyArray_DIM(array, i)
+    shape[ndim - 1] = 1
+    return cnp.PyArray_EMPTY(ndim if keepdims else ndim - 1, shape, cnp.PyArray_TYPE(array), 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# row_map_backward
+
+cdef struct row_map_backward_job:
+    row_shape shape
+    ce_row_map_backward_fn *kernel
+    rows grad_output, output, grad_input
+    bint stream
+
+
+cdef void row_map_backward_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
+    cdef row_map_backward_job *job = <row_map_backward_job *>job_pointer
+    cdef ce_row_map_backward args
+    cdef int64_t row = block * job.shape.rows_per_block
+    cdef int64_t stop = block_stop(&job.shape, block)
+    args.n_classes = job.shape.n_classes
+    args.stream = job.stream
+    args.scratch = scratch
+    while row < stop:
+        args.n_rows = run_length(&job.shape, row, stop)
+        args.grad_output = matrix_at(&job.grad_output, &job.shape, row)
+        args.output = matrix_at(&job.output, &job.shape, row)
+        args.grad_input = matrix_at(&job.grad_input, &job.shape, row)
+        job.kernel(&args)
+        row += args.n_rows
+
+
+def row_map_backward(int kernel, cnp.ndarray grad_output not None, cnp.ndarray output not None,
+                     cnp.ndarray grad_input not None, int num_threads):
+    """grad_input from grad_output and the map's output, all (outer, n_classes, inner)."""
+    cdef row_map_backward_job job
+    cdef char stack[STACK_BYTES]
+    cdef workspace space
+    cdef int64_t work = cnp.PyArray_SIZE(output)
+    if work == 0:
+        return
+    job.shape = shape_rows(cnp.PyArray_DIM(output, 0), cnp.PyArray_DIM(output, 1), cnp.PyArray_DIM(output, 2),
+                           dtype_of(output))
+    job.kernel = <ce_row_map_backward_fn *>ce_kernel(active_table, kernel, job.shape.dtype)
+    job.grad_output = strided_rows(grad_output)
+    job.output = strided_rows(output)
+    job.grad_input = strided_rows(grad_input)
+    job.stream = streams(work, job.shape.itemsize, job.grad_input.data, job.grad_output.data)
+    num_threads = count_threads(num_threads, work, job.shape.n_blocks)
+    open_workspace(&space, stack, 0, ce_scratch_bytes(job.shape.n_classes), num_threads)
+    launch(row_map_backward_block, &job, job.shape.n_blocks, work, &space, num_threads)
+    close_workspace(&space)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Class indices of every integer type, turned into int64 a block at a time
+
+cdef struct indices:
+    char *data
+    ptrdiff_t stride  # in elements
+    int itemsize
+    bint is_signed
+
+ctypedef fused index_t:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+
+cdef inline void copy_indices(index_t *source, ptrdiff_t stride, int64_t n, int64_t *result) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        if index_t is uint64_t:  # what does not fit must stay out of range; wrapped around it could be ignore_index
+            result[i] = <int64_t>source[i * stride] if source[i * stride] <= <uint64_t>INT64_MAX else INT64_MAX
+        else:
+            result[i] = <int64_t>source[i * stride]
+
+
+cdef const int64_t *load_indices(const indices *source, int64_t first, int64_t n, int64_t *buffer) noexcept nogil:
+    """The indices first, first + 1, ... as int64: in place where they are that already, else in the buffer."""
+    cdef char *data = source.data + first * source.stride * source.itemsize
+    if source.itemsize == 8 and source.is_signed:
+        if source.stride == 1:
+            return <const int64_t *>data
+        copy_indices(<int64_t *>data, source.stride, n, buffer)
+    elif source.itemsize == 8:
+        copy_indices(<uint64_t *>data, source.stride, n, buffer)
+    elif source.itemsize == 4 and source.is_signed:
+        copy_indices(<int32_t *>data, source.stride, n, buffer)
+    elif source.itemsize == 4:
+        copy_indices(<uint32_t *>data, source.stride, n, buffer)
+    elif source.itemsize == 2 and source.is_signed:
+        copy_indices(<int16_t *>data, source.stride, n, buffer)
+    elif source.itemsize == 2:
+        copy_indices(<uint16_t *>data, source.stride, n, buffer)
+    elif source.is_signed:
+        copy_indices(<int8_t *>data, source.stride, n, buffer)
+    else:
+        copy_indices(<uint8_t *>data, source.stride, n, buffer)
+    return buffer
+
+
+cdef indices indices_of(cnp.ndarray array):
+    """Of a one-dimensional array of integers or booleans."""
+    cdef indices result
+    result.data = <char *>cnp.PyArray_DATA(array)
+    result.itemsize = <int>cnp.PyArray_ITEMSIZE(array)
+    result.stride = 1 if cnp.PyArray_DIM(array, 0) == 1 else cnp.PyArray_STRIDE(array, 0) // result.itemsize
+    result.is_signed = cnp.PyArray_ISSIGNED(array)
+    return result
+
+
+cdef struct target_check:
+    indices target
+    int64_t n, n_classes, ignore_index
+    const double *class_weight
+    partial *partials
+
+
+cdef void target_check_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
+    cdef target_check *job = <target_check *>job_pointer
+    cdef int64_t buffer[TARGET_CHUNK]
+    cdef double weights[TARGET_CHUNK]
+    cdef partial chunk
+    cdef const int64_t *target
+    cdef partial *result = &job.partials[block]
+    cdef int64_t first = block * TARGET_BLOCK
+    cdef int64_t stop = first + TARGET_BLOCK if first + TARGET_BLOCK < job.n else job.n
+    cdef int64_t i, n, counts, bad
+    result.hi = result.lo = 0
+    result.valid = 0
+    result.first_bad = -1
+    while first < stop:
+        n = TARGET_CHUNK if TARGET_CHUNK < stop - first else stop - first
+        target = load_indices(&job.target, first, n, buffer)
+        bad = 0
+        for i in range(n):
+            counts = target[i] != job.ignore_index
+            result.valid += counts
+            bad |= counts & (<uint64_t>target[i] >= <uint64_t>job.n_classes)
+        if bad:
+            result.first_bad = first + find_bad(target, n, job.n_classes, job.ignore_index)
+            break
+        if job.class_weight != NULL:
+            for i in range(n):
+                weights[i] = 0 if target[i] == job.ignore_index else job.class_weight[target[i]]
+            sum_block(weights, n, &chunk)
+            accumulate(result, chunk.hi, chunk.lo)
+        first += n
+
+
+cdef int64_t find_bad(const int64_t *target, int64_t n, int64_t n_classes, int64_t ignore_index) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        if target[i] != ignore_index and <uint64_t>target[i] >= <uint64_t>n_classes:
+            return i
+    return -1
+
+
+cdef int64_t run_target_check(target_check *job, int n_threads, double *denominator) except -2:
+    """The index of the first target out of range, or -1; and the sum of the weights of those that count."""
+    cdef char stack[STACK_BYTES]
+    cdef workspace space
+    cdef int64_t n_blocks = (job.n + TARGET_BLOCK - 1) // TARGET_BLOCK
+    cdef int64_t block, valid = 0, first_bad = -1
+    n_threads = count_threads(n_threads, job.n, n_blocks)
+    open_workspace(&space, stack, n_blocks, 0, n_threads)
+    job.partials = space.partials
+    launch(target_check_block, job, n_blocks, job.n, &space, n_threads)
+    for block in range(n_blocks):
+        valid += space.partials[block].valid
+        if first_bad < 0:
+            first_bad = space.partials[block].first_bad
+    denominator[0] = <double>valid if job.class_weight == NULL else sum_partials(space.partials, n_blocks)
+    close_workspace(&space)
+    return first_bad
+
+
+def check_targets(cnp.ndarray target not None, int64_t n_classes, int64_t ignore_index, cnp.ndarray class_weight,
+                  int num_threads):
+    """(index of the first target that is neither a class nor ignore_index or -1, sum of the weights of the others).
+
+    target: one-dimensional integers or booleans; class_weight: float64 (n_classes,), None is all ones.
+    """
+    cdef target_check job
+    cdef double denominator
+    cdef int64_t first_bad
+    job.target = indices_of(target)
+    job.n = cnp.PyArray_SIZE(target)
+    job.n_classes = n_classes
+    job.ignore_index = ignore_index
+    job.class_weight = <const double *>data_or_null(class_weight)
+    first_bad = run_target_check(&job, num_threads, &denominator)
+    return first_bad, denominator
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# row_loss: cross_entropy, cross_entropy_soft, nll_loss
+
+cdef struct row_loss_job:
+    row_shape shape
+    ce_row_loss_fn *kernel
+    rows input, prob, grad, hess
+    indices target              # data is NULL with prob
+    const double *class_weight
+    const double *grad_output
+    int64_t ignore_index
+    double label_smoothing, grad_scale
+    void *loss                  # the losses as an array of the dtype, or NULL: their sum
+    bint stream
+    size_t kernel_scratch
+    partial *partials
+
+
+cdef row_loss_job new_row_loss_job() noexcept nogil:
+    cdef row_loss_job job
+    job.input = job.prob = job.grad = job.hess = no_rows()
+    job.target.data = NULL
+    job.class_weight = job.grad_output = NULL
+    job.ignore_index = -1
+    job.label_smoothing = 0
+    job.grad_scale = 1
+    job.loss = NULL
+    return job
+
+
+cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
+    cdef row_loss_job *job = <row_loss_job *>job_pointer
+    cdef double *losses = <double *>(<char *>scratch + job.kernel_scratch)
+    cdef int64_t *target_buffer = <int64_t *>(losses + job.shape.rows_per_block)
+    cdef ce_row_loss args
+    cdef int64_t first = block * job.shape.rows_per_block
+    cdef int64_t row = first
+    cdef int64_t stop = block_stop(&job.shape, block)
+    if job.loss != NULL and job.shape.dtype == CE_F64:
+        losses = <double *>job.loss + first
+    args.n_classes = job.shape.n_classes
+    args.target = NULL
+    args.class_weight = job.class_weight
+    args.ignore_index = job.ignore_index
+    args.label_smoothing = job.label_smoothing
+    args.grad_scale = job.grad_scale
+    args.grad_output = NULL
+    args.stream = job.stream
+    args.scratch = scratch
+    while row < stop:
+        args.n_rows = run_length(&job.shape, row, stop)
+        args.input = matrix_at(&job.input, &job.shape, row)
+        args.prob = matrix_at(&job.prob, &job.shape, row)
+        args.grad = matrix_at(&job.grad, &job.shape, row)
+        args.hess = matrix_at(&job.hess, &job.shape, row)
+        args.loss = losses + (row - first)
+        if job.target.data != NULL:
+            args.target = load_indices(&job.target, row, args.n_rows, target_buffer)
+        if job.grad_output != NULL:
+            args.grad_output = job.grad_output + row
+        job.kernel(&args)
+        row += args.n_rows
+    if job.loss == NULL:
+        sum_block(losses, stop - first, &job.partials[block])
+    elif job.shape.dtype == CE_F32:
+        for row in range(first, stop):
+            (<float *>job.loss)[row] = <float>losses[row - first]
+
+
+cdef int run_row_loss(row_loss_job *job, int kernel, int n_threads, double *total) except -1:
+    cdef char stack[STACK_BYTES]
+    cdef workspace space
+    cdef row_shape *shape = &job.shape
+    cdef int64_t work = shape.n_rows * shape.n_classes
+    cdef int64_t block_rows = shape.rows_per_block if shape.n_rows > shape.rows_per_block else shape.n_rows
+    total[0] = 0
+    if work == 0:
+        return 0
+    shape.rows_per_block = block_rows
+    job.kernel_scratch = round_up(ce_scratch_bytes(shape.n_classes))
+    job.kernel = <ce_row_loss_fn *>ce_kernel(active_table, kernel, shape.dtype)
+    job.stream = job.grad.data != NULL and streams(work, shape.itemsize, job.grad.data, job.input.data)
+    n_threads = count_threads(n_threads, work, shape.n_blocks)
+    open_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + block_rows * 16, n_threads)
+    job.partials = space.partials
+    launch(row_loss_block, job, shape.n_blocks, work, &space, n_threads)
+    if job.loss == NULL:
+        total[0] = sum_partials(space.partials, shape.n_blocks)
+    close_workspace(&space)
+    return 0
+
+
+def row_loss(int kernel, cnp.ndarray input not None, cnp.ndarray target, cnp.ndarray prob, cnp.ndarray class_weight,
+             int64_t ignore_index, double label_smoothing, cnp.ndarray loss, double grad_scale,
+             cnp.ndarray grad_output, cnp.ndarray grad, cnp.ndarray hess, int num_threads):
+    """The sum of the losses; or 0.0 and the losses in `loss`. With grad and hess those are written too.
+
+    input, prob, grad, hess: (outer, n_classes, inner); target: one-dimensional integers, checked; loss, grad_output
+    (float64): contiguous with n_rows elements; class_weight: float64 (n_classes,). What is not wanted is None.
+    """
+    cdef row_loss_job job = new_row_loss_job()
+    cdef double total
+    job.shape = shape_rows(cnp.PyArray_DIM(input, 0), cnp.PyArray_DIM(input, 1), cnp.PyArray_DIM(input, 2),
+                           dtype_of(input))
+    job.input = strided_rows(input)
+    if target is not None:
+        job.target = indices_of(target)
+    if prob is not None:
+        job.prob = strided_rows(prob)
+    if grad is not None:
+        job.grad = strided_rows(grad)
+    if hess is not None:
+        job.hess = strided_rows(hess)
+    job.class_weight = <const double *>data_or_null(class_weight)
+    job.grad_output = <const double *>data_or_null(grad_output)
+    job.ignore_index = ignore_index
+    job.label_smoothing = label_smoothing
+    job.grad_scale = grad_scale
+    job.loss = data_or_null(loss)
+    run_row_loss(&job, kernel, num_threads, &total)
+    return total
+
+
+def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_index, reduction, label_smoothing, axis,
+                  out, num_threads):
+    """The loss of a C-contiguous (n_rows, n_classes) input with class indices or with probabilities of its dtype."""
+    cdef row_loss_job job
+    cdef cnp.ndarray array, target_array, loss
+    cdef Derivatives wanted
+    cdef double total, denominator
+    cdef int dtype = plain_dtype(input)
+    cdef int n_threads = requested_threads(num_threads)
+    cdef int mode = reduction_mode(reduction)
+    cdef int overflow = 0
+    if (dtype < 0 or n_threads < 0 or mode < 0 or weight is not None or not is_plain(target)
+            or not PyFloat_CheckExact(label_smoothing) or not PyLong_CheckExact(ignore_index)):
+        return None
+    array = <cnp.ndarray>input
+    target_array = <cnp.ndarray>target
+    if cnp.PyArray_NDIM(array) != 2 or cnp.PyArray_DIM(array, 1) == 0 or not (axis is None or is_last_axis(axis, 2)):
+        return None
+    job = new_row_loss_job()
+    job.shape = shape_rows(cnp.PyArray_DIM(array, 0), cnp.PyArray_DIM(array, 1), 1, <ce_dtype>dtype)
+    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes)
+    job.label_smoothing = PyFloat_AS_DOUBLE(label_smoothing)
+    job.ignore_index = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
+    if overflow or not 0 <= job.label_smoothing <= 1:
+        return None
+    if is_integer(target_array):
+        if fast_indices(&job, target_array, n_threads, &denominator) >= 0:
+            return None
+    elif prob_kernel >= 0 and job.ignore_index < 0 and is_same_plain(target_array, array):
+        kernel = prob_kernel
+        job.prob = plain_rows(cnp.PyArray_DATA(target_array), job.shape.n_classes)
+        denominator = <double>job.shape.n_rows
+    else:
+        return None
+
+    wanted = <Derivatives>out if type(out) is Derivatives else None
+    if wanted is not None:
+        if not wanted.prepare(array, target_array):
+            return None
+        job.grad = plain_rows(cnp.PyArray_DATA(wanted.grad), job.shape.n_classes)
+        if wanted.order > 1:
+            job.hess = plain_rows(cnp.PyArray_DATA(wanted.hess), job.shape.n_classes)
+        job.grad_scale = wanted.scale * mean_factor(mode, denominator)
+        out = None
+    loss = None
+    if mode == REDUCE_NONE:
+        loss = fast_losses(out, 1, cnp.PyArray_DIMS(array), array, target_array)
+        if loss is None:
+            return None
+        job.loss = cnp.PyArray_DATA(loss)
+    elif out is not None:
+        return None
+    run_row_loss(&job, kernel, n_threads, &total)
+    return reduced(mode, total, denominator, loss, wanted)
+
+
+cdef int64_t fast_indices(row_loss_job *job, cnp.ndarray target, int n_threads, double *denominator) except -2:
+    """Point the job at its class indices; as run_target_check, and 0 when the shape is not (n_rows,)."""
+    cdef target_check check
+    if cnp.PyArray_NDIM(target) != 1 or cnp.PyArray_DIM(target, 0) != job.shape.n_rows:
+        return 0
+    job.target = indices_of(target)
+    check.target = job.target
+    check.n = job.shape.n_rows
+    check.n_classes = job.shape.n_classes
+    check.ignore_index = job.ignore_index
+    check.class_weight = NULL
+    return run_target_check(&check, n_threads, denominator)

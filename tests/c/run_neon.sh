@@ -1,0 +1,36 @@
+#!/bin/sh
+# The C tests for 64-bit ARM on another machine: cross-compiled, and run by an emulator.
+#
+#     tests/c/run_neon.sh simd_test|kernel_hash [FOLDER]
+#
+# FOLDER keeps what is compiled (default: a temporary one). CC and QEMU name other tools.
+set -eu
+
+test=$1
+here=$(cd "$(dirname "$0")" && pwd)
+csrc=$here/../../csrc
+CC=${CC:-aarch64-linux-gnu-gcc}
+QEMU=${QEMU-qemu-aarch64}
+flags="-O3 -std=c11 -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fno-trapping-math -static -I $csrc"
+
+if [ $# -gt 1 ]; then
+    folder=$2
+else
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+fi
+
+case $test in
+simd_test)
+    $CC $flags -DCE_SIMD_HEADER='"simd/neon.h"' "$here/simd_test.c" -o "$folder/simd_test_neon" -lm
+    $QEMU "$folder/simd_test_neon"
+    ;;
+kernel_hash)
+    $CC $flags "$here/kernel_hash.c" "$csrc"/*.c -o "$folder/kernel_hash_neon" -lm
+    $QEMU "$folder/kernel_hash_neon" neon
+    ;;
+*)
+    echo "no such test: $test" >&2
+    exit 2
+    ;;
+esac
