@@ -58,15 +58,24 @@ def test_the_sum_of_many_elements_is_right_to_the_last_bits(n, isa):
     assert ce.mse_loss(x, np.zeros_like(x), reduction="sum") == float(np.sum(x.astype(np.int64) ** 2))
 
 
-def test_the_mean_of_equal_losses_is_that_loss(dtype, isa):
-    """A float32 accumulator would be off by percents here."""
-    x = np.zeros((1_000_001, 2), dtype)
+@pytest.mark.parametrize("n_classes", [2, 3, 5, 7])
+def test_the_mean_of_equal_losses_is_that_loss(n_classes, dtype, isa):
+    """To the digits of float64, also for float32 rows: their losses are not rounded before they are added."""
+    x = np.zeros((300_001, n_classes), dtype)
     t = np.zeros(len(x), np.uint8)
-    assert ce.cross_entropy(x, t) == pytest.approx(math.log(2), rel=1e-15 if dtype == np.float64 else 1e-8)
-    flat, zeros = x[:, 0].copy(), np.zeros(len(x), dtype)
-    assert ce.binary_cross_entropy_with_logits(flat, zeros) == pytest.approx(
-        math.log(2), rel=1e-15 if dtype == np.float64 else 1e-8
-    )
+    assert ce.cross_entropy(x, t) == pytest.approx(math.log(n_classes), rel=1e-14 if dtype == np.float64 else 1e-11)
+    loss, _ = ce.value_and_grad(ce.cross_entropy)(x, t)
+    assert loss == pytest.approx(math.log(n_classes), rel=1e-14 if dtype == np.float64 else 1e-11)
+
+
+def test_the_mean_of_equal_element_losses_is_that_loss(dtype, isa):
+    """A float32 accumulator would be off by percents here."""
+    x = np.full(1_000_001, 0.25, dtype)
+    zeros = np.zeros(len(x), dtype)
+    tolerance = 1e-14 if dtype == np.float64 else 1e-8
+    assert ce.binary_cross_entropy_with_logits(x, zeros) == pytest.approx(math.log1p(math.exp(0.25)), rel=tolerance)
+    assert ce.binary_cross_entropy(x, zeros) == pytest.approx(-math.log(0.75), rel=tolerance)
+    assert ce.mse_loss(x, zeros) == 0.0625
 
 
 def test_the_order_of_magnitudes_does_not_matter(isa):

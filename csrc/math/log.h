@@ -81,4 +81,25 @@ CE_INLINE struct vd2 log_wide(vd x)
     return r;
 }
 
+/* log(1 + q) for q >= 0, to 2^-33: enough for a result that is rounded to float.
+ *
+ * bound: log1p_short 1.2e-10 relative */
+CE_INLINE vd log1p_short(vd q)
+{
+    vd one = vd_set1(1.0), n;
+    vd y = vd_add(one, q);
+    vd f = vd_sub(split_exponent(y, &n), one);
+    f = vd_select(vd_eq(n, vd_set1(0.0)), q, f);
+    vd s = vd_div(f, vd_add(vd_set1(2.0), f));
+    vd z = vd_mul(s, s);
+    vd R = vd_madd(z, vd_set1(1.818357216161805012e-01), vd_set1(2.222219843214978396e-01));
+    R = vd_madd(z, R, vd_set1(2.857142874366239149e-01));
+    R = vd_madd(z, R, vd_set1(3.999999999940941908e-01));
+    R = vd_madd(z, R, vd_set1(6.666666666666735130e-01));
+    vd half_square = vd_mul(vd_mul(vd_set1(0.5), f), f);
+    vd tail = vd_sub(half_square, vd_mul(s, vd_madd(z, R, half_square)));
+    vd r = vd_madd(n, vd_set1(LN2_HI + LN2_LO), vd_sub(f, tail));
+    return vd_select(vd_lt(q, vd_set1(INFINITY)), r, q);
+}
+
 #endif

@@ -82,6 +82,7 @@ CE_INLINE w64 w64_exp(vd x)
     return (w64){vd_mul(e.hi, down), vd_mul(e.lo, down)};
 }
 CE_INLINE w64 w64_log1p(w64 q) { return log1p_wide(q); }
+CE_INLINE w64 w64_log1m(w64 p) { return log1p_wide((struct vd2){vd_neg(p.hi), vd_neg(p.lo)}); }
 CE_INLINE w64 w64_log(vd x) { return log_wide(x); }
 
 CE_INLINE w64 w64_pair(double hi, double lo) { return (w64){vd_set1(hi), vd_set1(lo)}; }
@@ -119,7 +120,9 @@ CE_INLINE w32 w32_exp(vd x)
     struct exp_shift_f64 s = exp_shift_by_f64(0);
     return w32_exp_shifted(x, &s);
 }
-CE_INLINE w32 w32_log1p(w32 q) { return log1p_wide((struct vd2){q, vd_set1(0)}).hi; }
+CE_INLINE w32 w32_log1p(w32 q) { return log1p_short(q); }
+/* For -1 <= q <= 0 as well. */
+CE_INLINE w32 w32_log1m(w32 p) { return log1p_wide((struct vd2){vd_neg(p), vd_set1(0)}).hi; }
 CE_INLINE w32 w32_log(vd x) { return log_wide(x).hi; }
 
 #endif

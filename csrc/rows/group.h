@@ -58,19 +58,30 @@ CE_INLINE struct vd2 F(log_far)(const struct F(group) * g, int i)
     return (struct vd2){vd_select(finite, r.hi, gap.hi), vd_select(finite, r.lo, vd_set1(0))};
 }
 
+/* log(1 + R / e) of eight rows; *q gets R / e. */
+CE_INLINE struct vd2 F(log_ratio)(const struct F(group) * g, int i, vd *q)
+{
+    struct vd2 e = F(group_exp)(g, i);
+    vd sum = vd_load(g->sum_hi + i);
+    *q = vd_div(sum, e.hi);
+#if WIDE_PARTS == 2
+    return (struct vd2){log1p_short(*q), vd_set1(0)};
+#else
+    vd rest = vd_add(vd_fnma(*q, e.hi, sum), vd_fnma(*q, e.lo, vd_load(g->sum_lo + i)));
+    /* R / 0 and inf / e leave no rest worth having */
+    vd lo = vd_select(vd_lt(*q, vd_set1(0x1p900)), vd_div(rest, e.hi), vd_set1(0.0));
+    return log1p_wide((struct vd2){*q, lo});
+#endif
+}
+
 CE_STATIC void F(group_logs)(struct F(group) * g)
 {
     for (int i = 0; i < g->n; i += 8) {
-        struct vd2 e = F(group_exp)(g, i), q, r;
-        vd sum = vd_load(g->sum_hi + i), logit = vd_load(g->logit + i);
-        q.hi = vd_div(sum, e.hi);
-        vd rest = vd_add(vd_fnma(q.hi, e.hi, sum), vd_fnma(q.hi, e.lo, vd_load(g->sum_lo + i)));
-        q.lo = vd_div(rest, e.hi);
-        /* R / 0 and inf / e leave no rest worth having */
-        q.lo = vd_select(vd_lt(q.hi, vd_set1(0x1p900)), q.lo, vd_set1(0.0));
-        r = log1p_wide(q);
-        vdm far = vd_lt(vd_set1(0x1p900), q.hi), finite = vd_lt(vd_set1(-INFINITY), logit);
+        vd q;
+        struct vd2 r = F(log_ratio)(g, i, &q);
+        vdm far = vd_lt(vd_set1(0x1p900), q);
         if (vd_any(far)) {
+            vdm finite = vd_lt(vd_set1(-INFINITY), vd_load(g->logit + i));
             struct vd2 f = F(log_far)(g, i);
             r.hi = vd_select(far, vd_select(finite, f.hi, vd_set1(INFINITY)), r.hi);
             r.lo = vd_select(far, vd_select(finite, f.lo, vd_set1(0.0)), r.lo);

@@ -126,7 +126,8 @@ struct F(tile_shift) {
     int has_base;
 };
 
-CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
+/* Lanes with infinite or very large maxima: one at a time. */
+CE_STATIC struct F(tile_shift) F(tile_shift_rare)(V max, struct F(group) * g)
 {
     struct F(tile_shift) s;
     T m[LANES], base[LANES], magic[LANES], clamp[LANES];
@@ -147,32 +148,61 @@ CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
     return s;
 }
 
-/* The accumulators added in the tree of lane_total. */
-CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], struct F(group) * g)
+/* shift_for of eight maxima, and 8 * (bias - shift). Adding and subtracting 1.5 * 2^52 rounds to an integer. */
+CE_INLINE vd F(eighths_for)(vd max, double *shift)
+{
+    vd round = vd_set1(0x1.8p52);
+    vd n = vd_sub(vd_add(vd_mul(max, vd_set1(LOG2_E)), round), round);
+    n = vd_sub(n, vd_set1(F(EXP_HEADROOM)));
+    vd_store(shift, n);
+    return vd_mul(vd_set1(8.0), vd_sub(vd_set1(F(EXP_BIAS)), n));
+}
+
+CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
+{
+    struct F(tile_shift) s;
+    if (v_any(v_lt(v_set1((T)BASE_LIMIT), v_abs(max)))) {
+        return F(tile_shift_rare)(max, g);
+    }
+    vd four = vd_set1(4.0), magic = vd_set1(F(EXP_MAGIC)), eighth = vd_set1(LN2_8);
+#if WIDE_PARTS == 2
+    vd a = F(eighths_for)(vf_widen_lo(max), g->shift), b = F(eighths_for)(vf_widen_hi(max), g->shift + 8);
+    s.shift.magic = vf_narrow(vd_add(magic, a), vd_add(magic, b));
+    s.shift.clamp = vf_narrow(vd_mul(vd_sub(four, a), eighth), vd_mul(vd_sub(four, b), eighth));
+#else
+    vd a = F(eighths_for)(max, g->shift);
+    s.shift.magic = vd_add(magic, a);
+    s.shift.clamp = vd_mul(vd_sub(four, a), eighth);
+#endif
+    s.base = v_set1(0);
+    s.has_base = 0;
+    return s;
+}
+
+/* The accumulators added in the tree of lane_total; those past `used` are 0. */
+CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(group) * g)
 {
 #if WIDE_PARTS == 2
-    for (int i = 0; i < 8; i++) {
-        s[i].a = vd_add(s[i].a, s[i + 8].a);
-        s[i].b = vd_add(s[i].b, s[i + 8].b);
-    }
-    for (int width = 4; width >= 1; width /= 2) {
-        for (int i = 0; i < width; i++) {
+    for (int width = 8; width >= 1; width /= 2) {
+        for (int i = 0; i < width && i + width < used; i++) {
             s[i].a = vd_add(s[i].a, s[i + width].a);
             s[i].b = vd_add(s[i].b, s[i + width].b);
         }
+        used = used < width ? used : width;
     }
     vd_store(g->sum_hi, s[0].a);
     vd_store(g->sum_hi + 8, s[0].b);
 #else
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < used; i++) {
         s[i].b = vd_add(s[i].b, s[i].lost);
     }
     for (int width = 4; width >= 1; width /= 2) {
-        for (int i = 0; i < width; i++) {
+        for (int i = 0; i < width && i + width < used; i++) {
             struct vd2 t = vd_two_sum(s[i].a, s[i + width].a);
             s[i].a = t.hi;
             s[i].b = vd_add(s[i].b, vd_add(t.lo, s[i + width].b));
         }
+        used = used < width ? used : width;
     }
     vd sum = vd_add(s[0].a, s[0].b);
     vd_store(g->sum_hi, sum);
@@ -184,12 +214,9 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F
                               T *exps, struct F(group) * g)
 {
     struct F(lane_sum) s[LANES];
-    for (int l = 0; l < LANES; l++) {
-        s[l] = F(lane_zero)();
-    }
     for (ptrdiff_t block = 0; block < n_classes; block += BLOCK) {
         for (int l = 0; l < LANES && block + l < n_classes; l++) {
-            struct F(lane_sum) sum = s[l];
+            struct F(lane_sum) sum = block ? s[l] : F(lane_zero)();
             for (ptrdiff_t c = block + l; c < block + BLOCK && c < n_classes; c += LANES) {
                 V x = v_load(tile + c * LANES), scale, tail;
                 if (has_base) {
@@ -205,7 +232,7 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F
             s[l] = sum;
         }
     }
-    F(tile_total)(s, g);
+    F(tile_total)(s, n_classes < LANES ? (int)n_classes : LANES, g);
 }
 
 CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, struct F(group) * g)

@@ -47,29 +47,12 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
     for (int i = 0; i < g->n; i++) {
         const T *row = x.data + i * x.stride;
         struct F(exps) none = {NULL, NULL};
-        T m = F(row_max)(row, n);
-        argmax[i] = F(row_find)(row, n, m);
+        T m = F(row_argmax)(row, n, &argmax[i]);
         struct F(row_sum) sum = F(sum_row_below)(row, n, m, argmax[i], none, row + x.stride);
         F(group_set)(g, i, &sum, m);
         max[i] = m;
     }
     F(group_logs)(g);
-}
-
-CE_STATIC void F(write_log_probabilities)(T *out, const T *x, ptrdiff_t n, double max, double log_hi, double log_lo,
-                                          int stream)
-{
-    double lse[2] = {max, 0};
-    ce_add_pair(lse, log_hi, log_lo);
-    struct F(log_shift) s = {v_set1((T)max), v_set1((T)-log_hi), vd_set1(-lse[0]), vd_set1(lse[1])};
-    if (WIDE_PARTS == 2) {
-        s.a = s.b = vd_set1(lse[0] + lse[1]);
-    }
-    FOR_EACH_VECTOR(j, lanes, out, n, stream)
-    {
-        V v = lanes == LANES ? v_load(x + j) : v_load_part(x + j, lanes, 0);
-        F(put)(out + j, F(log_probability)(v, &s), lanes, stream);
-    }
 }
 
 CE_STATIC void F(log_softmax)(const struct ce_row_map *a)

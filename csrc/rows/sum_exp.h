@@ -83,22 +83,33 @@ CE_STATIC T F(row_max)(const T *x, ptrdiff_t n)
     return v_reduce_max(v_max(v_max(m0, m1), v_max(m2, m3)));
 }
 
-/* The first class whose logit is m; n if there is none (a row with NaN). */
-CE_STATIC ptrdiff_t F(row_find)(const T *x, ptrdiff_t n, T m)
+/* The maximum and its first class (n, or any class, for a row with NaN). Each lane remembers the block of its maximum. */
+CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
 {
-    V value = v_set1(m);
+    V m = v_set1(-INFINITY), at = v_set1(0), block = v_set1(0);
     ptrdiff_t j = 0;
     for (; j + BLOCK <= n; j += BLOCK) {
-        V hit = v_max(v_max(v_load(x + j), v_load(x + j + LANES)),
-                      v_max(v_load(x + j + 2 * LANES), v_load(x + j + 3 * LANES)));
-        if (v_any(v_eq(hit, value))) {
-            break;
-        }
+        V a = v_max(v_load(x + j), v_load(x + j + LANES));
+        V b = v_max(v_load(x + j + 2 * LANES), v_load(x + j + 3 * LANES));
+        V top = v_max(a, b);
+        at = v_select(v_lt(m, top), block, at);
+        m = v_max(m, top);
+        block = v_add(block, v_set1(1));
     }
-    while (j < n && x[j] != m) {
-        j++;
+    for (ptrdiff_t k = j; k < n; k += LANES) {
+        V top = v_load_part(x + k, n - k, -INFINITY);
+        at = v_select(v_lt(m, top), block, at);
+        m = v_max(m, top);
     }
-    return j;
+    T max = v_reduce_max(m);
+    V first = v_select(v_eq(m, v_set1(max)), v_neg(at), v_set1(-INFINITY));
+    T block_of_max = -v_reduce_max(first);
+    ptrdiff_t k = block_of_max < INFINITY ? (ptrdiff_t)block_of_max * BLOCK : n;
+    while (k < n && x[k] != max) {
+        k++;
+    }
+    *argmax = k;
+    return max;
 }
 
 /* What one chunk's sum needs to know. */

@@ -4,18 +4,26 @@
 CE_INLINE vd F(load_wide)(const T *p, ptrdiff_t n, double fill)
 {
 #if WIDE_PARTS == 2
-    return vf_widen_lo(vf_load_part(p, n < 8 ? n : 8, (float)fill));
+    return n >= 8 ? vd_load_f32(p) : vf_widen_lo(vf_load_part(p, n, (float)fill));
 #else
-    return vd_load_part(p, n, fill);
+    return n >= 8 ? vd_load(p) : vd_load_part(p, n, fill);
 #endif
 }
 
 CE_INLINE void F(store_wide)(T *p, vd v, ptrdiff_t n)
 {
 #if WIDE_PARTS == 2
-    vf_store_part(p, vf_narrow(v, v), n < 8 ? n : 8);
+    if (n >= 8) {
+        vd_store_f32(p, v);
+    } else {
+        vf_store_part(p, vf_narrow(v, v), n);
+    }
 #else
-    vd_store_part(p, v, n);
+    if (n >= 8) {
+        vd_store(p, v);
+    } else {
+        vd_store_part(p, v, n);
+    }
 #endif
 }
 

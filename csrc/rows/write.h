@@ -1,29 +1,30 @@
 /* The second pass: rows written, past the cache where they will not be read again soon. */
 
-/* Store a vector; whole vectors go past the cache when stream is set and p is aligned. */
-CE_INLINE void F(put)(T *p, V v, ptrdiff_t n, int stream)
+/* out[j], ..., out[j + lanes - 1] of a row, from what `row` points to. */
+typedef V F(value_fn)(const void *row, ptrdiff_t j, ptrdiff_t lanes);
+
+/* The whole row; past the cache, once aligned, when stream is set. */
+CE_INLINE void F(write_row)(T *out, ptrdiff_t n, int stream, F(value_fn) * value, const void *row)
 {
-    if (n < LANES) {
-        v_store_part(p, v, n);
-    } else if (stream) {
-        v_stream(p, v);
+    ptrdiff_t j = 0;
+    if (stream) {
+        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)out & 63) / sizeof(T));
+        head = head < n ? head : n;
+        if (head) {
+            v_store_part(out, value(row, 0, head), head);
+        }
+        for (j = head; j + LANES <= n; j += LANES) {
+            v_stream(out + j, value(row, j, LANES));
+        }
     } else {
-        v_store(p, v);
+        for (; j + LANES <= n; j += LANES) {
+            v_store(out + j, value(row, j, LANES));
+        }
+    }
+    if (j < n) {
+        v_store_part(out + j, value(row, j, n - j), n - j);
     }
 }
-
-/* Elements before p is aligned to 64 bytes, for streaming. */
-CE_INLINE ptrdiff_t F(head)(const T *p, ptrdiff_t n, int stream)
-{
-    ptrdiff_t head = stream ? (ptrdiff_t)((-(uintptr_t)p & 63) / sizeof(T)) : 0;
-    return head < n ? head : n;
-}
-
-/* Run `step(j, n)` over the row: first up to alignment, then by whole vectors, then the rest. */
-#define FOR_EACH_VECTOR(j, lanes, out, total, stream)                                                                  \
-    for (ptrdiff_t j = 0, lanes = F(head)(out, total, stream) ? F(head)(out, total, stream)                            \
-                                                              : ((total) < LANES ? (total) : LANES);                   \
-         j < (total); j += lanes, lanes = (total) - j < LANES ? (total) - j : LANES)
 
 /* exps * factor, rounded once (the product's own rounding is in lo). */
 CE_INLINE V F(scaled)(V exps, V before, V hi, V lo)
@@ -32,13 +33,22 @@ CE_INLINE V F(scaled)(V exps, V before, V hi, V lo)
     return v_fma(e, hi, v_mul(e, lo));
 }
 
+struct F(scaled_row) {
+    const T *exps; /* readable up to whole vectors past the end */
+    V before, hi, lo;
+};
+
+CE_INLINE V F(scaled_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
+{
+    const struct F(scaled_row) *r = (const struct F(scaled_row) *)row;
+    (void)lanes;
+    return F(scaled)(v_load(r->exps + j), r->before, r->hi, r->lo);
+}
+
 CE_STATIC void F(write_scaled)(T *out, const T *exps, ptrdiff_t n, struct F(factor) f, int stream)
 {
-    V before = v_set1(f.before), hi = v_set1(f.hi), lo = v_set1(f.lo);
-    FOR_EACH_VECTOR(j, lanes, out, n, stream)
-    {
-        F(put)(out + j, F(scaled)(v_load(exps + j), before, hi, lo), lanes, stream);
-    }
+    struct F(scaled_row) row = {exps, v_set1(f.before), v_set1(f.hi), v_set1(f.lo)};
+    F(write_row)(out, n, stream, F(scaled_at), &row);
 }
 
 /* x - (max + log(1 + R/e)), and -log(1 + R/e) itself where x is the maximum. */
@@ -57,6 +67,29 @@ CE_INLINE V F(log_probability)(V x, const struct F(log_shift) * s)
     V y = v_select(v_lt(sum.hi, v_set1(-T_MAX)), sum.hi, v_add(sum.hi, v_sub(sum.lo, s->b)));
 #endif
     return v_select(v_eq(x, s->top), s->at_top, y);
+}
+
+struct F(log_row) {
+    const T *x;
+    struct F(log_shift) shift;
+};
+
+CE_INLINE V F(log_probability_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
+{
+    const struct F(log_row) *r = (const struct F(log_row) *)row;
+    return F(log_probability)(lanes == LANES ? v_load(r->x + j) : v_load_part(r->x + j, lanes, 0), &r->shift);
+}
+
+CE_STATIC void F(write_log_probabilities)(T *out, const T *x, ptrdiff_t n, double max, double log_hi, double log_lo,
+                                          int stream)
+{
+    double lse[2] = {max, 0};
+    ce_add_pair(lse, log_hi, log_lo);
+    struct F(log_row) row = {x, {v_set1((T)max), v_set1((T)-log_hi), vd_set1(-lse[0]), vd_set1(lse[1])}};
+    if (WIDE_PARTS == 2) {
+        row.shift.a = row.shift.b = vd_set1(lse[0] + lse[1]);
+    }
+    F(write_row)(out, n, stream, F(log_probability_at), &row);
 }
 
 /* lse of a row from its maximum: +-inf is its own, except that a NaN wins. */

@@ -288,6 +288,15 @@ CE_UNARY(vd, get_mantissa, ce_get_mantissa_pd)
 #undef CE_BINARY
 #undef CE_TERNARY
 #undef CE_COMPARE
+CE_INLINE vd vd_load_f32(const float *p)
+{
+    return (vd){_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))};
+}
+CE_INLINE void vd_store_f32(float *p, vd v)
+{
+    _mm_storeu_ps(p, _mm256_cvtpd_ps(v.lo));
+    _mm_storeu_ps(p + 4, _mm256_cvtpd_ps(v.hi));
+}
 CE_INLINE void ce_stream_fence(void) { _mm_sfence(); }
 
 #endif

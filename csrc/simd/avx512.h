@@ -20,6 +20,7 @@
  *
  *   vf_widen_lo(v) vf_widen_hi(v)       lanes 0-7 and 8-15 as doubles;  vf_narrow(lo, hi) rounds them back
  *   vd_reduce_add(v)                    ((0+4)+(2+6)) + ((1+5)+(3+7))
+ *   vd_load_f32(p) vd_store_f32(p, v)   eight floats as doubles, and back
  *   ce_stream_fence()                   what was streamed is visible to other threads after it
  *   vd_get_exponent(v) vd_get_mantissa(v)   of positive normal numbers: v = mantissa * 2^exponent, mantissa in [1, 2) */
 #ifndef CROSSENT_SIMD_H
@@ -158,6 +159,8 @@ CE_INLINE double vd_reduce_add(vd v)
 CE_INLINE vd vd_get_exponent(vd v) { return _mm512_getexp_pd(v); }
 CE_INLINE vd vd_get_mantissa(vd v) { return _mm512_getmant_pd(v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src); }
 
+CE_INLINE vd vd_load_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+CE_INLINE void vd_store_f32(float *p, vd v) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)); }
 CE_INLINE void ce_stream_fence(void) { _mm_sfence(); }
 
 #endif

@@ -437,6 +437,22 @@ CE_INLINE vd vd_get_mantissa(vd a) { return (vd){{CE_PARTS_D(CE_APPLY1, ce_get_m
 #undef CE_TRUE
 #undef CE_PARTS_F
 #undef CE_PARTS_D
+CE_INLINE vd vd_load_f32(const float *p)
+{
+    double wide[8];
+    for (int i = 0; i < 8; i++) {
+        wide[i] = p[i];
+    }
+    return vd_load(wide);
+}
+CE_INLINE void vd_store_f32(float *p, vd v)
+{
+    double wide[8];
+    vd_store(wide, v);
+    for (int i = 0; i < 8; i++) {
+        p[i] = (float)wide[i];
+    }
+}
 CE_INLINE void ce_stream_fence(void) {}
 
 #endif

@@ -325,6 +325,17 @@ CE_UNARY(vd, get_mantissa, ce_get_mantissa_f64)
 #undef CE_BINARY_TO
 #undef CE_TERNARY
 #undef CE_TERNARY_TO
+CE_INLINE vd vd_load_f32(const float *p)
+{
+    float32x4_t lo = vld1q_f32(p), hi = vld1q_f32(p + 4);
+    return (vd){vcvt_f64_f32(vget_low_f32(lo)), vcvt_high_f64_f32(lo), vcvt_f64_f32(vget_low_f32(hi)),
+                vcvt_high_f64_f32(hi)};
+}
+CE_INLINE void vd_store_f32(float *p, vd v)
+{
+    vst1q_f32(p, vcvt_high_f32_f64(vcvt_f32_f64(v.a), v.b));
+    vst1q_f32(p + 4, vcvt_high_f32_f64(vcvt_f32_f64(v.c), v.d));
+}
 CE_INLINE void ce_stream_fence(void) {}
 
 #endif

@@ -18,7 +18,6 @@ import math
 import operator
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple, SupportsIndex
 
 from . import _kernels
@@ -34,7 +33,7 @@ class _Mount(NamedTuple):
     kind: str  # "cgroup2", or "cgroup" for version 1
     options: list[str]  # of version 1: the controllers
     root: str  # the group that is mounted
-    point: Path  # where it is mounted
+    point: str  # where it is mounted
 
     def limits(self, controllers: str) -> bool:
         """Whether the processors of a group with these controllers (none in version 2) are limited here."""
@@ -43,17 +42,23 @@ class _Mount(NamedTuple):
         return "cpu" in controllers.split(",") and "cpu" in self.options
 
 
-def _cgroup_mounts(root: Path) -> Iterator[_Mount]:
+# Not pathlib: importing it takes longer than the rest of this package.
+def _read(*path: str) -> str:
+    with open(os.path.join(*path), encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def _cgroup_mounts(root: str) -> Iterator[_Mount]:
     """The control group file systems in /proc/self/mountinfo (its format: proc_pid_mountinfo(5))."""
-    for line in (root / "proc/self/mountinfo").read_text().splitlines():
+    for line in _read(root, "proc/self/mountinfo").splitlines():
         place, _, file_system = line.partition(" - ")
         kind, _, options = file_system.split()[:3]
         if kind in ("cgroup", "cgroup2"):
             _, _, _, group, point = place.split()[:5]
-            yield _Mount(kind, options.split(","), group, root / point.lstrip("/"))
+            yield _Mount(kind, options.split(","), group, os.path.join(root, point.strip("/")))
 
 
-def _group_folders(mount: _Mount, group: str) -> Iterator[Path]:
+def _group_folders(mount: _Mount, group: str) -> Iterator[str]:
     """The folder of a group and those of the groups around it: each may have a limit of its own.
 
     In a container the group's name is often one of the host's, of which only the part below the mount is visible.
@@ -61,32 +66,31 @@ def _group_folders(mount: _Mount, group: str) -> Iterator[Path]:
     inside = os.path.relpath(group, mount.root)
     if inside.startswith(".."):
         inside = "."
-    folder = mount.point / inside
-    while folder != mount.point:
-        yield folder
-        folder = folder.parent
+    while inside not in ("", "."):
+        yield os.path.join(mount.point, inside)
+        inside = os.path.dirname(inside)
     yield mount.point
 
 
-def _read_quota(folder: Path, kind: str) -> float:
+def _read_quota(folder: str, kind: str) -> float:
     """Processors that a group grants, from microseconds of run time in each period; infinite without a limit."""
     try:
         if kind == "cgroup2":
-            quota, period = (folder / "cpu.max").read_text().split()
+            quota, period = _read(folder, "cpu.max").split()
         else:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
+            quota = _read(folder, "cpu.cfs_quota_us")
+            period = _read(folder, "cpu.cfs_period_us")
         granted = int(quota) / int(period)  # "max" is no integer, and version 1 says -1
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
     return granted if granted > 0 else math.inf
 
 
-def _cgroup_quota(root: Path = Path("/")) -> float:
+def _cgroup_quota(root: str = "/") -> float:
     """Processors that the container's control groups, version 1 or 2, grant to this process; infinite if unlimited."""
     try:
         mounts = list(_cgroup_mounts(root))
-        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in _read(root, "proc/self/cgroup").splitlines()]
         quotas = [
             _read_quota(folder, mount.kind)
             for _, controllers, group in groups

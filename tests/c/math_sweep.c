@@ -295,6 +295,8 @@ static double log1p_argument(void)
     }
 }
 
+static double log1p_short_argument(void) { return fabs(log1p_argument()); }
+
 static double log_argument(void)
 {
     switch (next_random() & 3) {
@@ -310,6 +312,7 @@ static double log_argument(void)
 static double exp_argument(void) { return next_random() & 3 ? uniform(-600, 0) : -fabs(spread(-60, 3)); }
 
 static struct vd2 log1p_pair(struct vd2 q) { return log1p_wide(q); }
+static struct vd2 log1p_short_pair(struct vd2 q) { return (struct vd2){log1p_short(q.hi), vd_set1(0)}; }
 static struct vd2 log_pair(struct vd2 x) { return log_wide(x.hi); }
 static struct vd2 exp_pair(struct vd2 x) { return w64_exp(x.hi); }
 
@@ -349,6 +352,7 @@ int main(int argc, char **argv)
     const struct pair_sweep sweeps[] = {
         {"log1p_f64", "log1p_wide", log1p_pair, wide_log1p, log1p_argument, 0},
         {NULL, "log1p_wide", log1p_pair, wide_log1p, log1p_argument, 1},
+        {NULL, "log1p_short", log1p_short_pair, wide_log1p, log1p_short_argument, 0},
         {"log_f64", "log_wide", log_pair, wide_log, log_argument, 0},
         {"w64_exp_rounded", "w64_exp", exp_pair, wide_exp, exp_argument, 0},
     };

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 import crossent
 
@@ -34,11 +35,17 @@ LOSSES = {name: getattr(crossent, name) for name in LOSS_OPTIONS}
 LOSSES_AND_GRADS = {name: crossent.value_and_grad(loss) for name, loss in LOSSES.items()}
 ROW_WISE = ("cross_entropy", "nll_loss")
 HALF_TYPES = (torch.float16, torch.bfloat16)
+BIG = 2**22  # bytes from which NumPy asks the system for huge pages
 
 # Without these (they are no public names) the answer that is always right, if slower.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_functorch_is_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _graph_is_kept = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 _is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda tensor: True)
+
+
+def _in_transform() -> bool:
+    """Whether torch.func or forward mode may be at work: then an input that requires no gradient may have one."""
+    return _functorch_is_active() or getattr(forward_ad, "_current_level", 0) >= 0
 
 
 # ---- tensors in, arrays out ------------------------------------------------------------------------------------------
@@ -78,6 +85,18 @@ def as_array(tensor: torch.Tensor) -> NDArray[Any]:
     return (tensor.float() if tensor.dtype in HALF_TYPES else tensor).numpy()
 
 
+def new_like(input: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """As torch.empty_like. Big ones are NumPy's: without huge pages the first touch costs more than the arithmetic."""
+    if input.numel() * dtype.itemsize < BIG or not input.is_contiguous():
+        return torch.empty_like(input, dtype=dtype)
+    return torch.from_numpy(np.empty(tuple(input.shape), np.float64 if dtype == torch.float64 else np.float32))
+
+
+def rounded(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What came out, in a half precision again if that is what went in."""
+    return tensor.to(dtype) if dtype in HALF_TYPES else tensor
+
+
 def threads(num_threads: int | None) -> int:
     """PyTorch's and our own limit both hold, so that data loaders, whose workers have one thread, keep to it."""
     return min(torch.get_num_threads(), crossent.get_num_threads()) if num_threads is None else num_threads
@@ -108,13 +127,16 @@ def run_loss(
     if input.dtype in HALF_TYPES and torch.is_autocast_enabled("cpu"):
         input = input.float()  # autocast's rule for losses
     with_grad = input.requires_grad and torch.is_grad_enabled()
-    tensors = (input, target, weight, pos_weight)
     settings = (name, reduction, ignore_index, label_smoothing, log_target, num_threads)
+    arguments: tuple[Any, ...] = (input, target, weight, pos_weight, *settings, 0)
     if torch.compiler.is_compiling():
-        return loss_operator(*tensors, *settings, 0, with_grad)[0]
-    if with_grad or _in_transform():
-        return LossFunction.apply(*tensors, *settings, 0, True)[0]
-    return loss_and_grad(*tensors, *settings, 0, False)[0]
+        refuse_traced_grad()
+        return loss_operator(*arguments, with_grad)[0]
+    if _in_transform():
+        return LossFunction.apply(*arguments, True)[0]
+    if with_grad:
+        return EagerLossFunction.apply(*arguments, True)[0]
+    return loss_and_grad(*arguments, False)[0]  # type: ignore[call-arg]
 
 
 def loss_and_grad(
@@ -135,7 +157,7 @@ def loss_and_grad(
 
     batch_ndim: so many leading dimensions of all tensors are those of `vmap`; a loss is taken for each of their items.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "ignore_index": ignore_index,
         "label_smoothing": label_smoothing,
         "log_target": log_target,
@@ -144,18 +166,14 @@ def loss_and_grad(
     }
     options = {key: parameters[key] for key in LOSS_OPTIONS[name]}
     options.update(reduction=reduction, num_threads=threads(num_threads))
-    grad = empty_grad(input, with_grad)
+    dtype = compute_dtype(input.dtype)
+    grad = new_like(input, dtype) if with_grad else input.new_empty(0, dtype=dtype)
     out = grad.numpy() if with_grad else None
     evaluate = _one_loss if batch_ndim == 0 else _batch_of_losses
     losses = evaluate(name, as_array(input), as_array(target), out, options, batch_ndim)
     if isinstance(losses, np.ndarray):
-        return torch.from_numpy(losses).to(input.dtype), grad
-    return torch.full((), losses, dtype=input.dtype), grad
-
-
-def empty_grad(input: torch.Tensor, with_grad: bool) -> torch.Tensor:
-    dtype = compute_dtype(input.dtype)
-    return torch.empty_like(input, dtype=dtype) if with_grad else input.new_empty(0, dtype=dtype)
+        return rounded(torch.from_numpy(losses), input.dtype), grad
+    return input.new_full((), losses), grad
 
 
 def _one_loss(name: str, input: Any, target: Any, out: Any, options: dict[str, Any], batch_ndim: int = 0) -> Any:
@@ -190,7 +208,12 @@ def setup_loss_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Te
     else:  # the class axis follows that of the rows
         ctx.factor_shape = (*loss.shape[: batch_ndim + 1], 1, *loss.shape[batch_ndim + 1 :])
     by_index = reduction == "none" and name in ROW_WISE and not target.is_floating_point()
-    ctx.save_for_backward(grad, target.to(torch.int64) == ignore_index if by_index else None)
+    ctx.save_for_backward(grad, _as_int64(target) == ignore_index if by_index else None)
+
+
+def _as_int64(target: torch.Tensor) -> torch.Tensor:
+    """Every integer type can be compared with -100 so."""
+    return target if target.dtype == torch.int64 else target.long()
 
 
 def loss_backward(ctx: Any, grad_output: torch.Tensor | None, second: torch.Tensor | None) -> tuple[Any, ...]:
@@ -203,10 +226,11 @@ def loss_backward(ctx: Any, grad_output: torch.Tensor | None, second: torch.Tens
     grad, ignored = ctx.saved_tensors
     if ignored is not None:  # their gradient is 0 whatever comes back, NaN too
         grad_output = grad_output.masked_fill(ignored, 0)
-    return (_scaled(grad, grad_output, ctx.factor_shape).to(ctx.dtype), *(None,) * (ctx.n_inputs - 1))
+    grad = rounded(scaled(grad, grad_output, ctx.factor_shape), ctx.dtype)
+    return (grad, *(None,) * (ctx.n_inputs - 1))
 
 
-def _scaled(grad: torch.Tensor, grad_output: torch.Tensor, factor_shape: tuple[int, ...]) -> torch.Tensor:
+def scaled(grad: torch.Tensor, grad_output: torch.Tensor, factor_shape: tuple[int, ...]) -> torch.Tensor:
     """The product; in grad's own memory if that is needed no more, and grad itself if the factor is 1."""
     factor = grad_output.reshape(factor_shape) if grad_output.ndim else grad_output
     if not is_plain(factor):
@@ -230,6 +254,18 @@ def refuse_forward_mode(ctx: Any, *tangents: Any) -> Any:
     raise NotImplementedError("crossent.torch has no forward-mode derivatives (jvp); torch.nn.functional has them")
 
 
+class EagerLossFunction(torch.autograd.Function):
+    """`LossFunction` outside of transforms. For that one PyTorch inspects a signature at each call: 30 microseconds."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        output = loss_and_grad(*inputs)
+        setup_loss_context(ctx, inputs, output)
+        return output
+
+    backward = staticmethod(loss_backward)
+
+
 class LossFunction(torch.autograd.Function):
     """A loss and its gradient. The arguments are those of `loss_and_grad`."""
 
@@ -240,12 +276,17 @@ class LossFunction(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        tensors = [batch_first(t, dim, info.batch_size) for t, dim in zip(inputs[:4], in_dims[:4], strict=True)]
-        *settings, batch_ndim, with_grad = inputs[4:]
-        return LossFunction.apply(*tensors, *settings, batch_ndim + 1, with_grad), (0, 0)
+        return LossFunction.apply(*batched_loss_inputs(info, in_dims, inputs)), (0, 0)
 
 
-def batch_first(tensor: torch.Tensor | None, dim: int | None, batch_size: int) -> torch.Tensor | None:
+def batched_loss_inputs(info: Any, in_dims: tuple[Any, ...], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One leading dimension more, that of vmap."""
+    tensors = [_batch_first(t, dim, info.batch_size) for t, dim in zip(inputs[:4], in_dims[:4], strict=True)]
+    *settings, batch_ndim, with_grad = inputs[4:]
+    return (*tensors, *settings, batch_ndim + 1, with_grad)
+
+
+def _batch_first(tensor: torch.Tensor | None, dim: int | None, batch_size: int) -> torch.Tensor | None:
     if tensor is None:
         return None
     return tensor.expand(batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
@@ -268,11 +309,14 @@ def run_map(
 ) -> torch.Tensor:
     check_input(input)
     dim = 0 if name in ELEMENT_WISE else checked_dim(dim, input.ndim)
-    settings = (name, dim, keepdim, num_threads)
+    settings: tuple[Any, ...] = (name, dim, keepdim, num_threads)
     if torch.compiler.is_compiling():
+        refuse_traced_grad()
         return map_operator(input, *settings)
-    if (input.requires_grad and torch.is_grad_enabled()) or _in_transform():
+    if _in_transform():
         return MapFunction.apply(input, *settings)
+    if input.requires_grad and torch.is_grad_enabled():
+        return EagerMapFunction.apply(input, *settings)
     return evaluate_map(input, *settings)
 
 
@@ -287,21 +331,19 @@ def checked_dim(dim: Any, ndim: int) -> int:
 
 
 def evaluate_map(input: torch.Tensor, name: str, dim: int, keepdim: bool, num_threads: int | None) -> torch.Tensor:
-    output = empty_output(input, name, dim, keepdim, compute_dtype(input.dtype))
-    options: dict[str, Any] = {"out": output.numpy(), "num_threads": threads(num_threads)}
-    if name not in ELEMENT_WISE:
-        options["axis"] = dim
+    dtype = compute_dtype(input.dtype)
+    options: dict[str, Any] = {} if name in ELEMENT_WISE else {"axis": dim}
     if name == "logsumexp":
+        output = input.new_empty(lse_shape(input, dim, keepdim), dtype=dtype)
         options["keepdims"] = keepdim
-    MAPS[name](as_array(input), **options)
-    return output.to(input.dtype)
+    else:
+        output = new_like(input, dtype)
+    MAPS[name](as_array(input), out=output.numpy(), num_threads=threads(num_threads), **options)
+    return rounded(output, input.dtype)
 
 
-def empty_output(input: torch.Tensor, name: str, dim: int, keepdim: bool, dtype: torch.dtype) -> torch.Tensor:
-    if name != "logsumexp":
-        return torch.empty_like(input, dtype=dtype)
-    shape = (*input.shape[:dim], *(1,) * keepdim, *input.shape[dim + 1 :])
-    return input.new_empty(shape, dtype=dtype)
+def lse_shape(input: torch.Tensor, dim: int, keepdim: bool) -> tuple[int, ...]:
+    return (*input.shape[:dim], *(1,) * keepdim, *input.shape[dim + 1 :])
 
 
 def setup_map_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -312,28 +354,31 @@ def setup_map_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -
 
 
 def map_backward(ctx: Any, grad_output: torch.Tensor) -> tuple[Any, ...]:
-    input, output = ctx.saved_tensors
-    if ctx.name in ("softmax", "log_softmax"):
-        if is_plain(grad_output):
-            grad = _fused_backward(ctx.name, grad_output, output, ctx.dim, ctx.num_threads)
-        else:
-            grad = _recorded_backward(ctx.name, grad_output, output, ctx.dim)
-    elif ctx.name == "logsumexp":
-        grad = _logsumexp_backward(grad_output, input, output, ctx.dim, ctx.keepdim)
-    elif ctx.name == "sigmoid":
-        grad = grad_output * torch.sigmoid(input) * torch.sigmoid(-input)  # 1 - p would cancel
-    else:
-        grad = -grad_output * torch.expm1(output)  # sigmoid(-x) = 1 - exp(log_sigmoid(x))
+    dtype = grad_output.dtype
+    input, output = (None if t is None else t.to(compute_dtype(dtype)) for t in ctx.saved_tensors)
+    grad = rounded(_grad_of_map(ctx, grad_output.to(compute_dtype(dtype)), input, output), dtype)
     return grad, None, None, None, None
+
+
+def _grad_of_map(ctx: Any, grad_output: torch.Tensor, input: Any, output: Any) -> torch.Tensor:
+    if ctx.name == "logsumexp":
+        return _logsumexp_backward(grad_output, input, output, ctx.dim, ctx.keepdim)
+    if ctx.name == "sigmoid":
+        return grad_output * torch.sigmoid(input) * torch.sigmoid(-input)  # 1 - p would cancel
+    if ctx.name == "logsigmoid":
+        return -grad_output * torch.expm1(output)  # sigmoid(-x) = 1 - exp(log_sigmoid(x))
+    if is_plain(grad_output):
+        return _fused_backward(ctx.name, grad_output, output, ctx.dim, ctx.num_threads)
+    return _recorded_backward(ctx.name, grad_output, output, ctx.dim)
 
 
 def _fused_backward(
     name: str, grad_output: torch.Tensor, output: torch.Tensor, dim: int, num_threads: int | None
 ) -> torch.Tensor:
     backward = crossent.softmax_backward if name == "softmax" else crossent.log_softmax_backward
-    grad = torch.empty_like(output, dtype=compute_dtype(output.dtype))
+    grad = new_like(output, output.dtype)
     backward(as_array(grad_output), as_array(output), dim, out=grad.numpy(), num_threads=threads(num_threads))
-    return grad.to(output.dtype)
+    return grad
 
 
 def _recorded_backward(name: str, grad_output: torch.Tensor, output: torch.Tensor, dim: int) -> torch.Tensor:
@@ -352,6 +397,18 @@ def _logsumexp_backward(
     return grad_output * (input - shift).exp()
 
 
+class EagerMapFunction(torch.autograd.Function):
+    """`MapFunction` outside of transforms."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        output = evaluate_map(*inputs)
+        setup_map_context(ctx, inputs, output)
+        return output
+
+    backward = staticmethod(map_backward)
+
+
 class MapFunction(torch.autograd.Function):
     """softmax and its kin; the backward pass can be differentiated again."""
 
@@ -362,8 +419,12 @@ class MapFunction(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        input, name, dim, keepdim, num_threads = inputs
-        return MapFunction.apply(input.movedim(in_dims[0], 0), name, dim + 1, keepdim, num_threads), 0
+        return MapFunction.apply(*batched_map_inputs(in_dims, inputs)), 0
+
+
+def batched_map_inputs(in_dims: tuple[Any, ...], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    input, name, dim, keepdim, num_threads = inputs
+    return input.movedim(in_dims[0], 0), name, dim + 1, keepdim, num_threads
 
 
 # ---- torch.compile ---------------------------------------------------------------------------------------------------
@@ -384,16 +445,44 @@ map_operator = torch.library.custom_op(
 )
 
 
+@torch.compiler.assume_constant_result
+def _in_grad_transform() -> bool:
+    """Asked at trace time; torch.compile's guards know the stack of transforms."""
+    try:
+        functorch = torch._C._functorch
+        layer = functorch.peek_interpreter_stack()
+        return layer is not None and layer.key() != functorch.TransformType.Vmap
+    except AttributeError:
+        return False
+
+
+def refuse_traced_grad() -> None:
+    """An operator's autograd does not know torch.func. What raises here torch.compile runs uncompiled, if it may."""
+    if _in_grad_transform():
+        raise NotImplementedError("torch.func.grad of crossent.torch inside torch.compile needs fullgraph=False")
+
+
 @loss_operator.register_fake
 def _fake_loss_and_grad(input: torch.Tensor, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
     _, _, _, name, reduction, _, _, _, _, batch_ndim, with_grad = arguments
     loss = input.new_empty(loss_shape(name, reduction, input.shape, batch_ndim))
-    return loss, empty_grad(input, with_grad)
+    dtype = compute_dtype(input.dtype)
+    return loss, torch.empty_like(input, dtype=dtype) if with_grad else input.new_empty(0, dtype=dtype)
 
 
 @map_operator.register_fake
 def _fake_map(input: torch.Tensor, name: str, dim: int, keepdim: bool, num_threads: int | None) -> torch.Tensor:
-    return empty_output(input, name, dim, keepdim, input.dtype)
+    return input.new_empty(lse_shape(input, dim, keepdim)) if name == "logsumexp" else torch.empty_like(input)
+
+
+@loss_operator.register_vmap
+def _vmap_of_loss(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+    return loss_operator(*batched_loss_inputs(info, in_dims, inputs)), (0, 0)
+
+
+@map_operator.register_vmap
+def _vmap_of_map(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+    return map_operator(*batched_map_inputs(in_dims, inputs)), 0
 
 
 loss_operator.register_autograd(loss_backward, setup_context=setup_loss_context)
