@@ -498,15 +498,15 @@ def titles():
         yield operation, f"{loss}: gradient" if operation.gradient else loss
 
 
-def summary_table(results, dtype):
+def summary_table(results, dtype, title=None):
     """The worst case of each operation; one column for each library."""
     columns = families(results)
     rows = []
-    for operation, title in titles():
+    for operation, words in titles():
         mine = [r for r in results if (r.operation, r.dtype) == (operation.key, dtype)]
         if mine:
-            rows.append([title, *(cell(worst_result(of_family(mine, name))) for name in columns)])
-    return markdown_table([dtype, *(NAMES[c] for c in columns)], rows)
+            rows.append([words, *(cell(worst_result(of_family(mine, name))) for name in columns)])
+    return markdown_table([title or dtype, *(NAMES[c] for c in columns)], rows)
 
 
 def case_table(results, operation, dtype):

@@ -12,9 +12,11 @@ binary losses take the same shapes as they are. Named shapes: table, odd (sizes 
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -192,11 +194,9 @@ class Peer:
         return json.loads(line) if line else {"error": f"the process ended: {self.last_words()}", "dead": True}
 
     def ask(self, **request):
-        try:
+        with contextlib.suppress(BrokenPipeError):  # then the answer tells
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer tells
         return self.answer()
 
     def last_words(self):
@@ -204,7 +204,8 @@ class Peer:
         return (self.errors.read().strip().splitlines() or ["without a word"])[-1]
 
     def close(self):
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
         self.errors.close()
@@ -350,12 +351,13 @@ def speed_table(record):
 
 
 def speed_row(point):
+    """The fastest time in bold, be it ours or not."""
     best = point.best()
-    cells = [OPS[point.op], times(point.shape, " x "), f"**{microseconds(point.seconds['crossent'])}**"]
-    cells += [microseconds(point.seconds[best]), NAMES[best], multiple(point.ratio(best))]
-    if "torch" not in point.seconds:
-        return [*cells, "", ""]
-    return [*cells, microseconds(point.seconds["torch"]), multiple(point.ratio("torch"))]
+    ours, theirs = microseconds(point.seconds["crossent"]), microseconds(point.seconds[best])
+    ours, theirs = (ours, f"**{theirs}**") if point.ratio(best) < 1 else (f"**{ours}**", theirs)
+    cells = [OPS[point.op], times(point.shape, " x "), ours, theirs, NAMES[best], multiple(point.ratio(best))]
+    torch = point.seconds.get("torch")
+    return [*cells, microseconds(torch), multiple(point.ratio("torch"))] if torch else [*cells, "", ""]
 
 
 def microseconds(seconds):
@@ -393,7 +395,8 @@ def speed_notes(record):
 
 
 def wrapped(text, width=120):
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+    code = re.sub("`[^`]+`", lambda match: match[0].replace(" ", "\0"), text)  # code stays on one line
+    return textwrap.fill(code, width, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
 
 
 def accuracy_table(results):
@@ -405,7 +408,11 @@ def accuracy_table(results):
         "**Bold**: within what `crossent` promises. *Italics*: off by 1000 ulp or more, and what that means.",
         "[Accuracy](docs/accuracy.md) has float64, every case, and a plot.",
     ]
-    return accuracy.summary_table(results, "float32") + "\n\n" + wrapped(" ".join(sentences))
+    return (
+        accuracy.summary_table(results, "float32", "largest error, ulp, float32")
+        + "\n\n"
+        + wrapped(" ".join(sentences))
+    )
 
 
 def accuracy_results(path):
@@ -434,11 +441,19 @@ def draw(record, path):
     for line, op in zip(axes, SWEEP_OPS, strict=True):
         for panel, part in zip(line, columns, strict=True):
             draw_panel(panel, [p for p in points if (p.op, p.part, p.dtype) == (op, part, dtype)], part)
-            panel.set_title(f"{OPS[op].replace('`', '')}, {dtype}", fontsize=10)
-        line[0].set_ylabel("ns per element")
+            limit = "one copy" if op.endswith("grad") else "one read"
+            panel.set_title(f"{OPS[op].replace('`', '')}; memory limit: {limit}", fontsize=10)
+        line[0].set_ylabel(f"ns per element, {dtype}")
     for panel, label in zip(axes[-1], columns.values(), strict=True):
         panel.set_xlabel(label)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=8,
+        columnspacing=1.2,
+        handletextpad=0.5,
+        frameon=False,
+    )
     figure.savefig(path, dpi=100, metadata={"Software": None})
     print("drew", path)
 

@@ -40,7 +40,7 @@ def additions_error(got, numbers):
     return abs(got - exact) / math.ulp(exact)
 
 
-@pytest.mark.parametrize("n", [1_000_003, pytest.param(20_000_001, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [1_000_003, pytest.param(5_000_001, marks=pytest.mark.slow)])
 def test_the_sum_of_many_rows_is_right_to_the_last_bits(n, isa):
     """nll_loss of one class only adds: float32 numbers, in float64, within an ulp of the exact sum."""
     x = -cases.rng_for("many rows", n).random((n, 1), np.float32)
@@ -51,7 +51,7 @@ def test_the_sum_of_many_rows_is_right_to_the_last_bits(n, isa):
     assert abs(ce.nll_loss(x, t) - mean) <= 2 * math.ulp(mean)
 
 
-@pytest.mark.parametrize("n", [1_000_003, pytest.param(20_000_001, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [1_000_003, pytest.param(5_000_001, marks=pytest.mark.slow)])
 def test_the_sum_of_many_elements_is_right_to_the_last_bits(n, isa):
     """mse_loss of small integers is exact in float32, and its sum in float64."""
     x = cases.rng_for("many elements", n).integers(0, 60, n).astype(np.float32)
@@ -60,7 +60,7 @@ def test_the_sum_of_many_elements_is_right_to_the_last_bits(n, isa):
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5, 7])
 def test_the_mean_of_equal_losses_is_that_loss(n_classes, dtype, isa):
-    """To the digits of float64, also for float32 rows: their losses are not rounded before they are added."""
+    """Far beyond the digits of float32: the losses of float32 rows are not rounded before they are added."""
     x = np.zeros((300_001, n_classes), dtype)
     t = np.zeros(len(x), np.uint8)
     assert ce.cross_entropy(x, t) == pytest.approx(math.log(n_classes), rel=1e-14 if dtype == np.float64 else 1e-11)

@@ -28,18 +28,29 @@ CE_STATIC void F(group_losses)(const struct ce_row_loss *a, int64_t first, const
     }
 }
 
-CE_INLINE double F(index_scale)(const struct ce_row_loss *a, int64_t r)
+/* The factor of each row's gradient; 0 where ignored, and in lanes without a row. */
+CE_STATIC void F(index_scales)(const struct ce_row_loss *a, int64_t first, const struct F(group) * g,
+                               double scale[GROUP_MAX])
 {
-    if (F(is_ignored)(a, r)) {
-        return 0;
+    for (int i = 0; i < GROUP_MAX; i++) {
+        int64_t r = first + i;
+        scale[i] = i < g->n && !F(is_ignored)(a, r) ? F(row_scale)(a, r) : 0;
+        if (a->class_weight && scale[i] != 0) {
+            scale[i] *= a->class_weight[a->target[r]];
+        }
     }
-    return F(row_scale)(a, r) * (a->class_weight ? a->class_weight[a->target[r]] : 1);
 }
 
-CE_INLINE T F(target_grad)(const struct F(group) * g, int i, double scale)
+/* The gradients at the targets, -scale R / (R + e), of the whole group. */
+CE_STATIC void F(target_grads)(const struct F(group) * g, const double scale[GROUP_MAX], double grads[GROUP_MAX])
 {
-    struct vd2 others = F(others)(g, i);
-    return (T)-F(times)(F(first_lane)(others.hi), F(first_lane)(others.lo), scale);
+    for (int i = 0; i < g->n; i += 8) {
+        vd f = vd_load(scale + i);
+        struct vd2 others = F(group_others)(g, i), product = vd_two_product(others.hi, f);
+        vdm finite = vd_lt(vd_abs(product.hi), vd_set1(INFINITY));
+        vd rest = vd_select(finite, vd_madd(others.lo, f, product.lo), vd_set1(0));
+        vd_store(grads + i, vd_neg(vd_add(product.hi, rest)));
+    }
 }
 
 /* 1 - p_j as the sum of the other probabilities. */
@@ -85,14 +96,18 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
     int step = a->grad.data || a->hess.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
+        struct F(factor) f[GROUP_MAX];
+        double scale[GROUP_MAX], at_target[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
+        struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
             struct F(exps) exps = {NULL, NULL};
             if (F(is_ignored)(a, first + i)) {
                 continue;
             }
+            F(prepare_row)(grad.data + i * grad.stride, n, a->stream);
             if (a->grad.data || a->hess.data) {
                 exps = F(exps_of)(a->scratch, n, i);
             }
@@ -105,12 +120,13 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         if (!a->grad.data) {
             continue;
         }
-        struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) hess = F(rows_at)(&a->hess, first, n, F(scratch)(a->scratch, SCRATCH_HESS, n));
         F(group_inverses)(&g);
+        F(index_scales)(a, first, &g, scale);
+        F(target_grads)(&g, scale, at_target);
+        F(group_factors)(&g, scale, f);
         for (int i = 0; i < g.n; i++) {
             T *out = grad.data + i * grad.stride, *hess_out = a->hess.data ? hess.data + i * hess.stride : NULL;
-            double scale = F(index_scale)(a, first + i);
             if (F(is_ignored)(a, first + i)) {
                 F(zero_row)(out, n);
                 if (hess_out) {
@@ -119,10 +135,10 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 continue;
             }
             if (hess_out) {
-                F(write_hessian)(hess_out, x.data + i * x.stride, n, &g, i, scale);
+                F(write_hessian)(hess_out, x.data + i * x.stride, n, &g, i, scale[i]);
             }
-            F(write_probabilities)(out, F(exps_of)(a->scratch, n, i), n, &g, i, scale, a->stream);
-            out[a->target[first + i]] = F(target_grad)(&g, i, scale);
+            F(write_probabilities)(out, F(exps_of)(a->scratch, n, i), n, &g, i, f + i, scale[i],
+                                   (ptrdiff_t)a->target[first + i], (T)at_target[i], a->stream);
         }
         F(unpack_rows)(&a->grad, first, g.n, n, grad);
         if (a->hess.data) {
@@ -158,11 +174,10 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
         if (!exps) {
             continue;
         }
-        double scale[GROUP_MAX] = {0};
-        for (int i = 0; i < g.n; i++) {
-            scale[i] = F(index_scale)(a, first + i);
-        }
+        double scale[GROUP_MAX], at_target[GROUP_MAX];
+        F(index_scales)(a, first, &g, scale);
         F(group_inverses)(&g);
+        F(target_grads)(&g, scale, at_target);
         F(tile_scale)(exps, exps, n, &g, scale);
         for (int i = 0; i < g.n; i++) {
             if (F(is_ignored)(a, first + i)) {
@@ -170,7 +185,7 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
                     exps[c * LANES + i] = 0;
                 }
             } else {
-                exps[a->target[first + i] * LANES + i] = F(target_grad)(&g, i, scale[i]);
+                exps[a->target[first + i] * LANES + i] = (T)at_target[i];
             }
         }
         F(tile_store)(&a->grad, first, g.n, n, exps);

@@ -127,3 +127,20 @@ CE_STATIC void F(factors)(vd hi, vd lo, vd times, double exponent, struct F(fact
         f[i].lo = fabs(value[i]) <= T_MAX ? (T)((value[i] - (double)f[i].hi) + low[i]) : 0;
     }
 }
+
+/* 1 / (R + e) * times[row] for every row of the group. */
+CE_STATIC void F(group_factors)(const struct F(group) * g, const double times[GROUP_MAX], struct F(factor) f[GROUP_MAX])
+{
+    for (int i = 0; i < g->n; i += 8) {
+        F(factors)(vd_load(g->inv_hi + i), vd_load(g->inv_lo + i), vd_load(times + i), 0, f + i);
+    }
+}
+
+/* R / (R + e) of eight rows: 1 - p of the class left out. */
+CE_INLINE struct vd2 F(group_others)(const struct F(group) * g, int i)
+{
+    vd sum = vd_load(g->sum_hi + i), inv = vd_load(g->inv_hi + i);
+    struct vd2 r = vd_two_product(sum, inv);
+    r.lo = vd_add(r.lo, vd_madd(vd_load(g->sum_lo + i), inv, vd_mul(sum, vd_load(g->inv_lo + i))));
+    return r;
+}

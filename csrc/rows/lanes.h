@@ -251,11 +251,9 @@ CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, s
 CE_STATIC void F(tile_scale)(T *out, const T *exps, ptrdiff_t n_classes, const struct F(group) * g,
                              const double times[GROUP_MAX])
 {
-    struct F(factor) f[GROUP_MAX];
+    struct F(factor) f[GROUP_MAX] = {{0, 0, 0}};
     T before[LANES], hi[LANES], lo[LANES];
-    for (int i = 0; i < LANES; i += 8) {
-        F(factors)(vd_load(g->inv_hi + i), vd_load(g->inv_lo + i), vd_load(times + i), 0, f + i);
-    }
+    F(group_factors)(g, times, f);
     for (int i = 0; i < LANES; i++) {
         before[i] = f[i].before;
         hi[i] = f[i].hi;

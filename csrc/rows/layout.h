@@ -22,10 +22,11 @@ CE_INLINE double ce_exp2(double n)
 /* Classes rounded up to whole vectors (and past a multiple of 4096 bytes, so that rows do not share cache sets). */
 CE_INLINE ptrdiff_t ce_padded_classes(int64_t n_classes) { return (ptrdiff_t)((n_classes + 63) / 64 * 64 + 16); }
 
-/* Rows in a group: as many as keep one scratch array of doubles within 64 KB. Not a function of the machine. */
+/* Rows in a group: as many as keep the exponentials, and the logits that they came from, in a first-level cache. Two to
+ * four rows of 1000 classes measured the same, eight 5 % slower. Not a function of the machine. */
 CE_INLINE int ce_group_rows(int64_t n_classes)
 {
-    ptrdiff_t rows = 8192 / ce_padded_classes(n_classes);
+    ptrdiff_t rows = 4096 / ce_padded_classes(n_classes);
     return rows < 1 ? 1 : rows > GROUP_MAX ? GROUP_MAX : (int)rows;
 }
 

@@ -13,15 +13,6 @@ CE_STATIC double F(times)(double hi, double lo, double times)
     return value[0];
 }
 
-/* R / (R + e) of row i. */
-CE_STATIC struct vd2 F(others)(const struct F(group) * g, int i)
-{
-    vd sum = vd_set1(g->sum_hi[i]), inv = vd_set1(g->inv_hi[i]);
-    struct vd2 r = vd_two_product(sum, inv);
-    r.lo = vd_add(r.lo, vd_madd(vd_set1(g->sum_lo[i]), inv, vd_mul(sum, vd_set1(g->inv_lo[i]))));
-    return r;
-}
-
 CE_INLINE int F(is_ignored)(const struct ce_row_loss *a, int64_t r)
 {
     return a->target && a->target[r] == a->ignore_index;

@@ -90,8 +90,11 @@ CE_STATIC void F(write_soft)(const struct ce_row_loss *a, int64_t r, const T *x,
     if (argmax >= s->n) {
         return; /* a row with NaN */
     }
-    struct vd2 others = F(others)(g, i);
-    W rest = w_pair(F(first_lane)(others.hi), F(first_lane)(others.lo)), missing = w_mul(all, rest);
+    double others_hi[8], others_lo[8];
+    struct vd2 others = F(group_others)(g, i & ~7);
+    vd_store(others_hi, others.hi);
+    vd_store(others_lo, others.lo);
+    W rest = w_pair(others_hi[i & 7], others_lo[i & 7]), missing = w_mul(all, rest);
     W slope = w_sub(w_pair(sums->below[0], sums->below[1]), missing), bend = w_mul(missing, w_sub(w_set1(1), rest));
     grad[argmax] = (T)F(first_lane)(w_round(w_mul(f, slope)));
     if (hess) {

@@ -36,19 +36,26 @@ CE_INLINE V F(scaled)(V exps, V before, V hi, V lo)
 struct F(scaled_row) {
     const T *exps; /* readable up to whole vectors past the end */
     V before, hi, lo;
+    ptrdiff_t
+        special; /* an element that is not exps * factor but this (-1: none). It is put in on the way, for a store */
+    T value;     /* to a line that has just been streamed would wait for memory */
 };
 
 CE_INLINE V F(scaled_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
 {
     const struct F(scaled_row) *r = (const struct F(scaled_row) *)row;
+    V v = F(scaled)(v_load(r->exps + j), r->before, r->hi, r->lo);
     (void)lanes;
-    return F(scaled)(v_load(r->exps + j), r->before, r->hi, r->lo);
+    return (size_t)(r->special - j) < LANES ? v_set_lane(v, r->special - j, r->value) : v;
 }
 
-CE_STATIC void F(write_scaled)(T *out, const T *exps, ptrdiff_t n, struct F(factor) f, int stream)
+/* Rows rarely end with a line: the line that two rows share is written in two parts, and must be there by then. Called
+ * well before the row is written. */
+CE_INLINE void F(prepare_row)(const T *out, ptrdiff_t n, int stream)
 {
-    struct F(scaled_row) row = {exps, v_set1(f.before), v_set1(f.hi), v_set1(f.lo)};
-    F(write_row)(out, n, stream, F(scaled_at), &row);
+    if (stream) {
+        CE_PREFETCH_TO_WRITE(out + n);
+    }
 }
 
 /* x - (max + log(1 + R/e)), and -log(1 + R/e) itself where x is the maximum. */

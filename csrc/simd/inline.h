@@ -15,8 +15,10 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define CE_PREFETCH(p) __builtin_prefetch(p)
+#define CE_PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
 #define CE_PREFETCH(p) ((void)(p))
+#define CE_PREFETCH_TO_WRITE(p) ((void)(p))
 #endif
 
 #endif
