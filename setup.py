@@ -56,6 +56,7 @@ DIRECTIVES = {
     "freethreading_compatible": True,
     "binding": True,
     "embedsignature": False,
+    "autotestdict": False,
 }
 
 

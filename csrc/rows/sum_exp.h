@@ -147,6 +147,7 @@ CE_INLINE void F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_
             }
         } else { /* the last block, or the one with the excluded class: those lanes become e^-inf = 0 */
             for (ptrdiff_t k = j; k < j + BLOCK && k < c->n; k += LANES) {
+                CE_PREFETCH(c->ahead + k);
                 V x = v_load_part(c->x + k, c->n - k, -INFINITY);
                 F(add_vector)(v_set_lane(x, c->excluded - k, -INFINITY), c, has_base, has_exps, k, &s);
             }
