@@ -30,7 +30,7 @@ class TestPackage:
         if "crossent/__init__.py" not in files:
             pytest.skip("an editable installation lists no files")
         assert {"crossent/py.typed", "crossent/_kernels.pyi"} <= set(files)
-        assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxd"))]
+        assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxd", ".pxi"))]
         assert not [file for file in files if not file.startswith(("crossent/", "crossent-"))]
 
     def test_metadata(self):

@@ -121,3 +121,20 @@ def test_batchmean_is_for_kl_div_alone():
     for name, target in (("cross_entropy", [0, 1]), ("binary_cross_entropy_with_logits", x), ("mse_loss", x)):
         with pytest.raises(ValueError, match="batchmean"):
             getattr(ce, name)(x, target, reduction="batchmean")
+
+
+def test_the_sum_of_tiny_element_losses_keeps_its_digits(dtype, isa):
+    """A product of factors next to 1 would lose what they differ from 1 by."""
+    for p in (1e-6, 1e-9, 1e-12, 1e-20, 1e-30):
+        x = np.full(10_000, p, dtype)
+        exact = -math.log1p(-float(x[0]))
+        assert ce.binary_cross_entropy(x, np.zeros_like(x)) == pytest.approx(exact, rel=1e-13)
+        logits = np.full(10_000, math.log(p), dtype)
+        exact = math.log1p(math.exp(float(logits[0])))
+        tolerance = 1e-8 if dtype == np.float32 else 1e-14
+        zeros = np.zeros_like(logits)
+        assert ce.binary_cross_entropy_with_logits(logits, zeros) == pytest.approx(exact, rel=tolerance)
+    mixed = np.array([0.9, 1e-12, 0.4, 1e-3, 0.6, 0.5, 1e-30, 0.999, 1e-12] * 1000, dtype)
+    target = np.array([1, 0, 1, 1, 0, 1, 1, 1, 0] * 1000, dtype)
+    each = ce.binary_cross_entropy(mixed.astype(np.float64), target.astype(np.float64), reduction="none")
+    assert ce.binary_cross_entropy(mixed, target) == pytest.approx(each.mean(), rel=1e-12)

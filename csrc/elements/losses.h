@@ -227,38 +227,57 @@ CE_INLINE void F(normalise)(struct F(product) * p)
 /* Targets of eight elements are all 0 or 1. */
 CE_INLINE int F(is_hard)(vd z) { return !vd_any(vd_lt(vd_set1(0), vd_mul(z, vd_sub(vd_set1(1), z)))); }
 
-/* sum of -log of p where the target is 1 and of 1 - p where it is 0; soft targets take the general way.
- * Six factors of at least 2^-149 do not underflow. */
+/* Factors up to 1 of a product: those below 1/2 by mantissa and exponent, the others as 1 + q, which keeps what they
+ * differ from 1 by. */
+struct F(factors_below_1) {
+    struct F(product) small;
+    vd q;
+};
+
+/* Six factors of at least 2^-149, and 1 + q, do not underflow. */
+CE_INLINE void F(fold)(struct F(factors_below_1) * f)
+{
+    vdm far = vd_lt(f->q, vd_set1(-0.5));
+    f->small.mantissa = vd_mul(f->small.mantissa, vd_select(far, vd_add(vd_set1(1), f->q), vd_set1(1)));
+    f->q = vd_select(far, vd_set1(0), f->q);
+    F(normalise)(&f->small);
+}
+
+/* sum of -log of p where the target is 1 and of 1 - p where it is 0; soft targets take the general way. */
 CE_STATIC void F(bce_sum)(const struct ce_element_loss *a)
 {
     const T *x = (const T *)a->input, *t = (const T *)a->target;
     struct vd2 sum = {vd_set1(0), vd_set1(0)};
-    vd lowest = vd_set1((T)a->eps), highest = vd_set1((T)1 - (T)a->eps), one = vd_set1(1);
-    vd floor = w_exp(vd_set1(a->log_floor));
-    struct F(product) product = {one, vd_set1(0)};
+    vd lowest = vd_set1((T)a->eps), highest = vd_set1((T)1 - (T)a->eps), one = vd_set1(1), zero = vd_set1(0);
+    vd floor = w_exp(vd_set1(a->log_floor)), half = vd_set1(0.5);
+    struct F(factors_below_1) f = {{one, zero}, zero};
     int factors = 0;
     for (int64_t i = 0; i < a->n; i += 8) {
         ptrdiff_t n = (ptrdiff_t)(a->n - i);
         struct F(elements) e = {F(load_wide)(x + i, n, 1), F(load_wide)(t + i, n, 1), one, a};
         if (F(is_hard)(e.t)) {
+            vdm hit = vd_eq(e.t, one);
             vd p = vd_min(highest, vd_max(lowest, e.x));
-            vd chosen = vd_max(floor, vd_select(vd_eq(e.t, one), p, vd_sub(one, p)));
+            vd less = vd_select(hit, vd_sub(p, one), vd_neg(p)); /* the factor, less 1 */
             if (n < 8) {
-                chosen = vd_select(vd_eq(F(valid)(n), one), chosen, one);
+                less = vd_select(vd_eq(F(valid)(n), one), less, zero);
             }
-            product.mantissa = vd_mul(product.mantissa, chosen);
+            vd factor = vd_select(hit, p, vd_add(one, less));
+            vdm small = vd_lt(factor, half);
+            f.small.mantissa = vd_mul(f.small.mantissa, vd_select(small, vd_max(floor, factor), one));
+            f.q = F(times_one_plus)(f.q, vd_select(small, zero, less));
             if (++factors == 6) {
-                F(normalise)(&product);
+                F(fold)(&f);
                 factors = 0;
             }
         } else {
             vd loss = F(bce_at)(&e).loss;
-            w_accumulate(&sum, vd_select(vd_eq(F(valid)(n), one), loss, vd_set1(0)));
+            w_accumulate(&sum, vd_select(vd_eq(F(valid)(n), one), loss, zero));
         }
     }
-    F(normalise)(&product);
-    vd log_product = vd_madd(product.exponent, vd_set1(LN2_HI + LN2_LO), w_log(product.mantissa));
-    w_accumulate(&sum, vd_neg(log_product));
+    F(fold)(&f);
+    vd log_product = vd_madd(f.small.exponent, vd_set1(LN2_HI + LN2_LO), w_log(f.small.mantissa));
+    w_accumulate(&sum, vd_neg(vd_add(log_product, w_log1m(vd_neg(f.q)))));
     F(total_of)(sum, a->sum);
 }
 #endif
