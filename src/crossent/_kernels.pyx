@@ -46,6 +46,8 @@ cnp.import_array()
 cdef enum:
     ROW_BLOCK_ELEMENTS = 65536
     MAX_BLOCK_ROWS = 1024
+    # nll_loss reads one element of a row, however long.
+    NLL_BLOCK_ROWS = 128
     ELEMENT_BLOCK = 4096
     TARGET_BLOCK = 65536
     TARGET_CHUNK = 512
@@ -107,6 +109,9 @@ def kernel_id(str name not None, str signature not None):
         if (other, other_signature) == (name, signature):
             return i
     raise LookupError(f"no kernel {name!r} of signature {signature!r}")
+
+
+cdef int NLL_LOSS = kernel_id("nll_loss", "row_loss")
 
 
 def openmp_enabled():

@@ -451,12 +451,19 @@ cdef int run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tota
     cdef workspace space
     cdef row_shape *shape = &job.shape
     cdef int64_t work = shape.n_rows * shape.n_classes
-    cdef int64_t block_rows = shape.rows_per_block if shape.n_rows > shape.rows_per_block else shape.n_rows
+    cdef int64_t block_rows = shape.rows_per_block
     total[0] = 0
     if work == 0:
         return 0
+    if kernel == NLL_LOSS and block_rows < NLL_BLOCK_ROWS:
+        block_rows = NLL_BLOCK_ROWS
+    if block_rows > shape.n_rows:
+        block_rows = shape.n_rows
     shape.rows_per_block = block_rows
-    job.kernel_scratch = round_up(ce_scratch_bytes(shape.n_classes))
+    shape.n_blocks = (shape.n_rows + block_rows - 1) // block_rows
+    job.kernel_scratch = 0 if kernel == NLL_LOSS else round_up(ce_scratch_bytes(shape.n_classes))
+    if kernel == NLL_LOSS and job.grad.data == NULL:
+        work = shape.n_rows
     job.kernel = <ce_row_loss_fn *>ce_kernel(active_table, kernel, shape.dtype)
     job.stream = job.grad.data != NULL and streams(work, shape.itemsize, job.grad.data, job.input.data)
     n_threads = count_threads(n_threads, work, shape.n_blocks)
