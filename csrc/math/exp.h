@@ -3,7 +3,7 @@
  *     e^x * 2^-shift = scale * (1 + tail),   scale = 2^(i/8 + n) rounded to T,   |tail| <= 0.0444
  *
  * The two parts are never added where only a sum of exponentials is wanted: sum(scale) + sum(scale * tail), each in a wider
- * accumulator, keeps six bits more than T has. Where T itself is wanted, scale + scale * tail is rounded once.
+ * accumulator, keeps three bits more than T has. Where T itself is wanted, scale + scale * tail is rounded once.
  *
  * x is never rounded on the way: x - m * (ln 2 / 8) is exact under FMA (Cody and Waite, two constants), and the shift is an
  * integer power of two. A rounded x - max, as everybody else has it, costs up to |x - max| / 2 ulp.

@@ -4,7 +4,9 @@
  * copied where rows are. The sum of a row is taken in the very order of sum_exp.h (class j in lane j mod LANES there is
  * accumulator j mod LANES here), so that the bits do not depend on the layout. */
 
-/* Longest row of adjacent classes that is faster here; by measurement, 1 to 400 classes, AVX-512 and AVX2. */
+/* Longest row of adjacent classes that is worth it. Nanoseconds an element of float cross-entropy, by rows and by lanes
+ * (Zen 5): AVX-512 0.57 and 0.30 at 64 classes, 0.29 and 0.25 at 192, 0.22 and 0.24 at 400; AVX2 0.75 and 0.50, 0.45 and
+ * 0.43, 0.37 and 0.41. With the gradient AVX2 is level at 150, log_softmax at 120. */
 #define LANES_CLASSES 192
 
 /* A tile must be one chunk. Few short rows would leave the lanes empty. */
