@@ -269,15 +269,9 @@ CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, s
 CE_STATIC void F(tile_scale)(T *out, const T *exps, ptrdiff_t n_classes, const struct F(group) * g,
                              const double times[GROUP_MAX])
 {
-    struct F(factor) f[GROUP_MAX] = {{0, 0, 0}};
-    T before[LANES], hi[LANES], lo[LANES];
-    F(group_factors)(g, times, f);
-    for (int i = 0; i < LANES; i++) {
-        before[i] = f[i].before;
-        hi[i] = f[i].hi;
-        lo[i] = f[i].lo;
-    }
-    V b = v_load(before), h = v_load(hi), l = v_load(lo);
+    struct F(factors) f = {{0}, {0}, {0}};
+    F(group_factors)(g, times, &f);
+    V b = v_load(f.before), h = v_load(f.hi), l = v_load(f.lo);
     for (ptrdiff_t c = 0; c < n_classes; c++) {
         v_store(out + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
     }
@@ -340,7 +334,7 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
     T *tile = (T *)a->scratch;
     for (int64_t first = 0; first < a->n_rows; first += LANES) {
         struct F(group) g;
-        T max[LANES], at_top[LANES];
+        T max[LANES], top[LANES], at_top[LANES];
         double hi[GROUP_MAX], lo[GROUP_MAX];
         F(tile_begin)(&g, a->n_rows - first);
         F(tile_load)(&a->input, first, g.n, n, tile);
@@ -348,13 +342,16 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
         for (int i = 0; i < LANES; i++) {
             double lse[2] = {max[i], 0};
             ce_add_pair(lse, g.log_hi[i], g.log_lo[i]);
+            top[i] = g.log_hi[i] < CONFIDENT ? max[i] : (T)NAN;
             at_top[i] = (T)-g.log_hi[i];
             hi[i] = WIDE_PARTS == 2 ? lse[0] + lse[1] : -lse[0];
             lo[i] = lse[1];
         }
-        struct F(log_shift) s = {v_load(max), v_load(at_top), vd_load(hi), vd_load(WIDE_PARTS == 2 ? hi + 8 : lo)};
+        V confident = v_load(top), at_confident = v_load(at_top);
+        struct F(lse) s = {vd_load(hi), vd_load(WIDE_PARTS == 2 ? hi + 8 : lo)};
         for (ptrdiff_t c = 0; c < n; c++) {
-            v_store(tile + c * LANES, F(log_probability)(v_load(tile + c * LANES), &s));
+            V x = v_load(tile + c * LANES);
+            v_store(tile + c * LANES, v_select(v_eq(x, confident), at_confident, F(log_probability)(x, &s)));
         }
         F(tile_store)(&a->output, first, g.n, n, tile);
     }
