@@ -304,31 +304,28 @@ cdef void target_check_block(void *job_pointer, int64_t block, void *scratch) no
     cdef target_check *job = <target_check *>job_pointer
     cdef int64_t buffer[TARGET_CHUNK]
     cdef double weights[TARGET_CHUNK]
-    cdef partial chunk
+    cdef double chunk[2]
     cdef const int64_t *target
     cdef partial *result = &job.partials[block]
     cdef int64_t first = block * TARGET_BLOCK
     cdef int64_t stop = first + TARGET_BLOCK if first + TARGET_BLOCK < job.n else job.n
-    cdef int64_t i, n, counts, bad
+    cdef int64_t i, n, valid
     result.hi = result.lo = 0
     result.valid = 0
     result.first_bad = -1
     while first < stop:
         n = TARGET_CHUNK if TARGET_CHUNK < stop - first else stop - first
         target = load_indices(&job.target, first, n, buffer)
-        bad = 0
-        for i in range(n):
-            counts = target[i] != job.ignore_index
-            result.valid += counts
-            bad |= counts & (<uint64_t>target[i] >= <uint64_t>job.n_classes)
-        if bad:
+        valid = active_table.count_targets(target, n, job.n_classes, job.ignore_index)
+        if valid < 0:
             result.first_bad = first + find_bad(target, n, job.n_classes, job.ignore_index)
             break
+        result.valid += valid
         if job.class_weight != NULL:
             for i in range(n):
                 weights[i] = 0 if target[i] == job.ignore_index else job.class_weight[target[i]]
-            sum_block(weights, n, &chunk)
-            accumulate(result, chunk.hi, chunk.lo)
+            active_table.sum_losses(weights, n, chunk)
+            accumulate(result, chunk[0], chunk[1])
         first += n
 
 
@@ -390,6 +387,7 @@ cdef struct row_loss_job:
     int64_t ignore_index
     double label_smoothing, grad_scale
     void *loss                  # the losses as an array of the dtype, or NULL: their sum
+    bint check                  # the targets have not been looked at, and nothing is written but sums
     bint stream
     size_t kernel_scratch
     partial *partials
@@ -404,6 +402,7 @@ cdef row_loss_job new_row_loss_job() noexcept nogil:
     job.label_smoothing = 0
     job.grad_scale = 1
     job.loss = NULL
+    job.check = False
     return job
 
 
@@ -412,6 +411,8 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
     cdef double *losses = <double *>(<char *>scratch + job.kernel_scratch)
     cdef int64_t *target_buffer = <int64_t *>(losses + job.shape.rows_per_block)
     cdef ce_row_loss args
+    cdef double sum[2]
+    cdef int64_t valid
     cdef int64_t first = block * job.shape.rows_per_block
     cdef int64_t row = first
     cdef int64_t stop = block_stop(&job.shape, block)
@@ -426,6 +427,8 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
     args.grad_output = NULL
     args.stream = job.stream
     args.scratch = scratch
+    job.partials[block].valid = 0
+    job.partials[block].first_bad = -1
     while row < stop:
         args.n_rows = run_length(&job.shape, row, stop)
         args.input = matrix_at(&job.input, &job.shape, row)
@@ -435,28 +438,45 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
         args.loss = losses + (row - first)
         if job.target.data != NULL:
             args.target = load_indices(&job.target, row, args.n_rows, target_buffer)
+        if job.check:
+            valid = active_table.count_targets(args.target, args.n_rows, args.n_classes, job.ignore_index)
+            if valid < 0:
+                job.partials[block].first_bad = row
+                return
+            job.partials[block].valid += valid
         if job.grad_output != NULL:
             args.grad_output = job.grad_output + row
         job.kernel(&args)
         row += args.n_rows
     if job.loss == NULL:
-        sum_block(losses, stop - first, &job.partials[block])
+        active_table.sum_losses(losses, stop - first, sum)
+        job.partials[block].hi = sum[0]
+        job.partials[block].lo = sum[1]
     elif job.shape.dtype == CE_F32:
         for row in range(first, stop):
             (<float *>job.loss)[row] = <float>losses[row - first]
 
 
-cdef int run_row_loss(row_loss_job *job, int kernel, int n_threads, double *total) except -1:
+cdef int64_t nll_block_rows(int64_t row_block, int64_t n_rows) noexcept nogil:
+    cdef int64_t rows = n_rows // NLL_BLOCKS
+    rows = LEAST_NLL_BLOCK_ROWS if rows < LEAST_NLL_BLOCK_ROWS else MAX_BLOCK_ROWS if rows > MAX_BLOCK_ROWS else rows
+    return rows if rows > row_block else row_block
+
+
+cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *total, double *denominator) except -1:
+    """Whether all targets are fit, which is found out if the job says so; their number is then the denominator."""
     cdef char stack[STACK_BYTES]
     cdef workspace space
     cdef row_shape *shape = &job.shape
     cdef int64_t work = shape.n_rows * shape.n_classes
     cdef int64_t block_rows = shape.rows_per_block
+    cdef int64_t block, valid = 0
+    cdef bint fit = True
     total[0] = 0
     if work == 0:
-        return 0
-    if kernel == NLL_LOSS and block_rows < NLL_BLOCK_ROWS:
-        block_rows = NLL_BLOCK_ROWS
+        return True
+    if kernel == NLL_LOSS:
+        block_rows = nll_block_rows(block_rows, shape.n_rows)
     if block_rows > shape.n_rows:
         block_rows = shape.n_rows
     shape.rows_per_block = block_rows
@@ -472,8 +492,13 @@ cdef int run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tota
     launch(row_loss_block, job, shape.n_blocks, work, &space, n_threads)
     if job.loss == NULL:
         total[0] = sum_partials(space.partials, shape.n_blocks)
+    if job.check:
+        for block in range(shape.n_blocks):
+            valid += space.partials[block].valid
+            fit &= space.partials[block].first_bad < 0
+        denominator[0] = <double>valid
     close_workspace(&space)
-    return 0
+    return fit
 
 
 def row_loss(int kernel, cnp.ndarray input not None, cnp.ndarray target, cnp.ndarray prob, cnp.ndarray class_weight,
@@ -503,7 +528,7 @@ def row_loss(int kernel, cnp.ndarray input not None, cnp.ndarray target, cnp.nda
     job.label_smoothing = label_smoothing
     job.grad_scale = grad_scale
     job.loss = data_or_null(loss)
-    run_row_loss(&job, kernel, num_threads, &total)
+    run_row_loss(&job, kernel, num_threads, &total, NULL)
     return total
 
 
@@ -532,8 +557,14 @@ def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_ind
     job.ignore_index = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not 0 <= job.label_smoothing <= 1:
         return None
+    wanted = <Derivatives>out if type(out) is Derivatives else None
     if is_integer(target_array):
-        if fast_indices(&job, target_array, n_threads, &denominator) >= 0:
+        if cnp.PyArray_NDIM(target_array) != 1 or cnp.PyArray_DIM(target_array, 0) != job.shape.n_rows:
+            return None
+        job.target = indices_of(target_array)
+        job.check = mode != REDUCE_NONE and wanted is None
+        denominator = 0
+        if not job.check and check_fast_targets(&job, n_threads, &denominator) >= 0:
             return None
     elif prob_kernel >= 0 and job.ignore_index < 0 and is_same_plain(target_array, array):
         kernel = prob_kernel
@@ -542,7 +573,6 @@ def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_ind
     else:
         return None
 
-    wanted = <Derivatives>out if type(out) is Derivatives else None
     if wanted is not None:
         if not wanted.prepare(array, target_array):
             return None
@@ -559,16 +589,14 @@ def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_ind
         job.loss = cnp.PyArray_DATA(loss)
     elif out is not None:
         return None
-    run_row_loss(&job, kernel, n_threads, &total)
+    if not run_row_loss(&job, kernel, n_threads, &total, &denominator):
+        return None  # the slow lane finds the target and says what is wrong
     return reduced(mode, total, denominator, loss, wanted)
 
 
-cdef int64_t fast_indices(row_loss_job *job, cnp.ndarray target, int n_threads, double *denominator) except -2:
-    """Point the job at its class indices; as run_target_check, and 0 when the shape is not (n_rows,)."""
+cdef int64_t check_fast_targets(row_loss_job *job, int n_threads, double *denominator) except -2:
+    """As run_target_check, of the targets that the job points to."""
     cdef target_check check
-    if cnp.PyArray_NDIM(target) != 1 or cnp.PyArray_DIM(target, 0) != job.shape.n_rows:
-        return 0
-    job.target = indices_of(target)
     check.target = job.target
     check.n = job.shape.n_rows
     check.n_classes = job.shape.n_classes
