@@ -9,6 +9,7 @@ cdef struct rows:
 
 cdef struct row_shape:
     int64_t n_rows, n_classes, inner, rows_per_block, n_blocks
+    int64_t plain_inner  # positions behind a class; inner is n_rows where that is 1
     ce_dtype dtype
     size_t itemsize
 
@@ -20,6 +21,7 @@ cdef row_shape shape_rows(int64_t outer, int64_t n_classes, int64_t inner, ce_dt
     shape.n_classes = n_classes
     # With the class axis last (inner == 1) all rows lie in one matrix: one outer index, n_rows inner ones.
     shape.inner = shape.n_rows if inner == 1 else inner
+    shape.plain_inner = inner
     shape.dtype = dtype
     shape.itemsize = sizeof(float) if dtype == CE_F32 else sizeof(double)
     n = 1 if n < 1 else MAX_BLOCK_ROWS if n > MAX_BLOCK_ROWS else n
@@ -35,14 +37,23 @@ cdef inline rows no_rows() noexcept nogil:
     return result
 
 
-cdef inline rows plain_rows(void *data, int64_t n_classes) noexcept nogil:
-    """Rows of a C-contiguous array whose class axis is the last."""
+cdef inline rows plain_rows(void *data, int64_t n_classes, int64_t inner) noexcept nogil:
+    """Rows of a C-contiguous array (outer, n_classes, inner)."""
     cdef rows result
     result.data = <char *>data
-    result.outer_stride = 0
-    result.class_stride = 1
-    result.inner_stride = n_classes
+    result.outer_stride = 0 if inner == 1 else n_classes * inner
+    result.class_stride = 1 if n_classes == 1 else inner
+    result.inner_stride = n_classes if inner == 1 else 1
     return result
+
+
+cdef inline row_shape plain_shape(cnp.ndarray array, int axis, ce_dtype dtype) noexcept:
+    """Of a C-contiguous array that is not empty, with the classes along an axis."""
+    cdef int64_t inner = 1, n_classes = cnp.PyArray_DIM(array, axis)
+    cdef int i
+    for i in range(axis + 1, cnp.PyArray_NDIM(array)):
+        inner *= cnp.PyArray_DIM(array, i)
+    return shape_rows(cnp.PyArray_SIZE(array) // (n_classes * inner), n_classes, inner, dtype)
 
 
 cdef rows strided_rows(cnp.ndarray array):
@@ -141,44 +152,35 @@ def row_map(int kernel, cnp.ndarray input not None, cnp.ndarray output not None,
 
 
 def fast_row_map(int kernel, input, axis, bint keepdims, bint wide, out, num_threads):
-    """The map of a C-contiguous array over its last axis; wide: the output has the input's shape."""
+    """The map of a C-contiguous array over an axis; wide: the output has the input's shape."""
     cdef row_map_job job
     cdef cnp.ndarray array, output
     cdef int dtype = plain_dtype(input)
     cdef int n_threads = requested_threads(num_threads)
-    cdef int ndim
-    cdef int64_t n_classes
+    cdef int class_axis
     if dtype < 0 or n_threads < 0:
         return None
     array = <cnp.ndarray>input
-    ndim = cnp.PyArray_NDIM(array)
-    if not is_last_axis(axis, ndim):
-        return None
-    n_classes = cnp.PyArray_DIM(array, ndim - 1)
-    if n_classes == 0:
+    class_axis = plain_axis(axis, cnp.PyArray_NDIM(array))
+    if class_axis < 0 or cnp.PyArray_SIZE(array) == 0:
         return None
     if out is None:
-        output = new_map_output(array, ndim, keepdims, wide)
+        output = new_like(array) if wide else new_without(array, class_axis, keepdims)
     elif wide and is_plain_output(out, array):
         output = <cnp.ndarray>out
     else:
         return None
-    job.shape = shape_rows(cnp.PyArray_SIZE(array) // n_classes, n_classes, 1, <ce_dtype>dtype)
-    job.input = plain_rows(cnp.PyArray_DATA(array), n_classes)
-    job.output = plain_rows(cnp.PyArray_DATA(output), n_classes if wide else 1)
+    job.shape = plain_shape(array, class_axis, <ce_dtype>dtype)
+    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes, job.shape.plain_inner)
+    job.output = plain_rows(cnp.PyArray_DATA(output), job.shape.n_classes if wide else 1, job.shape.plain_inner)
     run_row_map(&job, kernel, n_threads, wide)
     return output if cnp.PyArray_NDIM(output) else output[()]
 
 
-cdef cnp.ndarray new_map_output(cnp.ndarray array, int ndim, bint keepdims, bint wide):
+cdef cnp.ndarray new_without(cnp.ndarray array, int axis, bint keepdims):
     cdef cnp.npy_intp shape[64]  # NPY_MAXDIMS
-    cdef int i
-    if wide:
-        return new_like(array)
-    for i in range(ndim):
-        shape[i] = cnp.PyArray_DIM(array, i)
-    shape[ndim - 1] = 1
-    return cnp.PyArray_EMPTY(ndim if keepdims else ndim - 1, shape, cnp.PyArray_TYPE(array), 0)
+    cdef int ndim = shape_with(array, axis, keepdims, shape)
+    return cnp.PyArray_EMPTY(ndim, shape, cnp.PyArray_TYPE(array), 0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -283,13 +285,21 @@ cdef const int64_t *load_indices(const indices *source, int64_t first, int64_t n
     return buffer
 
 
-cdef indices indices_of(cnp.ndarray array):
-    """Of a one-dimensional array of integers or booleans."""
+cdef indices plain_indices(cnp.ndarray array):
+    """Of a C-contiguous array of integers or booleans."""
     cdef indices result
     result.data = <char *>cnp.PyArray_DATA(array)
     result.itemsize = <int>cnp.PyArray_ITEMSIZE(array)
-    result.stride = 1 if cnp.PyArray_DIM(array, 0) == 1 else cnp.PyArray_STRIDE(array, 0) // result.itemsize
+    result.stride = 1
     result.is_signed = cnp.PyArray_ISSIGNED(array)
+    return result
+
+
+cdef indices indices_of(cnp.ndarray array):
+    """Of a one-dimensional array of integers or booleans."""
+    cdef indices result = plain_indices(array)
+    if cnp.PyArray_DIM(array, 0) != 1:
+        result.stride = cnp.PyArray_STRIDE(array, 0) // result.itemsize
     return result
 
 
@@ -534,8 +544,9 @@ def row_loss(int kernel, cnp.ndarray input not None, cnp.ndarray target, cnp.nda
 
 def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_index, reduction, label_smoothing, axis,
                   out, num_threads):
-    """The loss of a C-contiguous (n_rows, n_classes) input with class indices or with probabilities of its dtype."""
+    """The loss of a C-contiguous input with C-contiguous class indices or probabilities of its dtype."""
     cdef row_loss_job job
+    cdef cnp.npy_intp loss_shape[64]  # NPY_MAXDIMS
     cdef cnp.ndarray array, target_array, loss
     cdef Derivatives wanted
     cdef double total, denominator
@@ -543,32 +554,35 @@ def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_ind
     cdef int n_threads = requested_threads(num_threads)
     cdef int mode = reduction_mode(reduction)
     cdef int overflow = 0
+    cdef int class_axis, ndim
     if (dtype < 0 or n_threads < 0 or mode < 0 or weight is not None or not is_plain(target)
             or not PyFloat_CheckExact(label_smoothing) or not PyLong_CheckExact(ignore_index)):
         return None
     array = <cnp.ndarray>input
     target_array = <cnp.ndarray>target
-    if cnp.PyArray_NDIM(array) != 2 or cnp.PyArray_DIM(array, 1) == 0 or not (axis is None or is_last_axis(axis, 2)):
+    ndim = cnp.PyArray_NDIM(array)
+    class_axis = plain_axis(axis, ndim) if axis is not None else 1
+    if ndim < 2 or class_axis < 0 or cnp.PyArray_SIZE(array) == 0:
         return None
     job = new_row_loss_job()
-    job.shape = shape_rows(cnp.PyArray_DIM(array, 0), cnp.PyArray_DIM(array, 1), 1, <ce_dtype>dtype)
-    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes)
+    job.shape = plain_shape(array, class_axis, <ce_dtype>dtype)
+    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes, job.shape.plain_inner)
     job.label_smoothing = PyFloat_AS_DOUBLE(label_smoothing)
     job.ignore_index = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not 0 <= job.label_smoothing <= 1:
         return None
     wanted = <Derivatives>out if type(out) is Derivatives else None
     if is_integer(target_array):
-        if cnp.PyArray_NDIM(target_array) != 1 or cnp.PyArray_DIM(target_array, 0) != job.shape.n_rows:
+        if not has_shape_without(target_array, array, class_axis):
             return None
-        job.target = indices_of(target_array)
+        job.target = plain_indices(target_array)
         job.check = mode != REDUCE_NONE and wanted is None
         denominator = 0
         if not job.check and check_fast_targets(&job, n_threads, &denominator) >= 0:
             return None
     elif prob_kernel >= 0 and job.ignore_index < 0 and is_same_plain(target_array, array):
         kernel = prob_kernel
-        job.prob = plain_rows(cnp.PyArray_DATA(target_array), job.shape.n_classes)
+        job.prob = plain_rows(cnp.PyArray_DATA(target_array), job.shape.n_classes, job.shape.plain_inner)
         denominator = <double>job.shape.n_rows
     else:
         return None
@@ -576,14 +590,15 @@ def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_ind
     if wanted is not None:
         if not wanted.prepare(array, target_array):
             return None
-        job.grad = plain_rows(cnp.PyArray_DATA(wanted.grad), job.shape.n_classes)
+        job.grad = plain_rows(cnp.PyArray_DATA(wanted.grad), job.shape.n_classes, job.shape.plain_inner)
         if wanted.order > 1:
-            job.hess = plain_rows(cnp.PyArray_DATA(wanted.hess), job.shape.n_classes)
+            job.hess = plain_rows(cnp.PyArray_DATA(wanted.hess), job.shape.n_classes, job.shape.plain_inner)
         job.grad_scale = wanted.scale * mean_factor(mode, denominator)
         out = None
     loss = None
     if mode == REDUCE_NONE:
-        loss = fast_losses(out, 1, cnp.PyArray_DIMS(array), array, target_array)
+        ndim = shape_with(array, class_axis, False, loss_shape)
+        loss = fast_losses(out, ndim, loss_shape, array, target_array)
         if loss is None:
             return None
         job.loss = cnp.PyArray_DATA(loss)
