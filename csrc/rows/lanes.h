@@ -21,9 +21,6 @@ CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n
     return 1;
 }
 
-/* The first of the two tiles is at SCRATCH_INPUT, the exponentials' follows it. */
-CE_INLINE T *F(tile_exps)(T *tile, ptrdiff_t n_classes) { return tile + n_classes * LANES; }
-
 /* Element (i, j) to (j, i): log2(LANES) perfect shuffles. */
 CE_INLINE void F(transpose)(V r[LANES])
 {
@@ -249,30 +246,78 @@ CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, s
     }
 }
 
-/* out = exps * inverse * times, lane by lane. */
-CE_STATIC void F(tile_scale)(T *out, const T *exps, ptrdiff_t n_classes, const struct F(group) * g,
-                             const double times[GROUP_MAX])
+/* 1 / (R + e) * times as two vectors, as group_factors has it for rows; 0 if a factor needs a power of two as well. */
+CE_INLINE int F(tile_factors)(const struct F(group) * g, const double times[GROUP_MAX], V *hi, V *lo)
 {
-    struct F(factor) f[GROUP_MAX] = {{0, 0, 0}};
-    T before[LANES], hi[LANES], lo[LANES];
-    F(group_factors)(g, times, f);
-    for (int i = 0; i < LANES; i++) {
-        before[i] = f[i].before;
-        hi[i] = f[i].hi;
-        lo[i] = f[i].lo;
+    vd product[WIDE_PARTS], rest[WIDE_PARTS];
+    int plain = 1;
+    for (int k = 0; k < WIDE_PARTS; k++) {
+        vd factor = vd_load(times + 8 * k);
+        struct vd2 p = vd_two_product(vd_load(g->inv_hi + 8 * k), factor);
+        product[k] = p.hi;
+        rest[k] = vd_madd(vd_load(g->inv_lo + 8 * k), factor, p.lo);
+        plain &= !vd_any(vd_lt(vd_abs(p.hi), vd_set1(F(FACTOR_SMALL)))) && !vd_any(vd_lt(vd_set1(T_MAX), vd_abs(p.hi)));
     }
-    V b = v_load(before), h = v_load(hi), l = v_load(lo);
+#if WIDE_PARTS == 2
+    *hi = vf_narrow(product[0], product[1]);
+    *lo = vf_narrow(vd_add(vd_sub(product[0], vf_widen_lo(*hi)), rest[0]),
+                    vd_add(vd_sub(product[1], vf_widen_hi(*hi)), rest[1]));
+#else
+    *hi = product[0];
+    *lo = rest[0];
+#endif
+    return plain;
+}
+
+/* exps * inverse * times, lane by lane. */
+CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group) * g, const double times[GROUP_MAX])
+{
+    V b = v_set1(1), h, l;
+    if (!F(tile_factors)(g, times, &h, &l)) {
+        struct F(factor) f[GROUP_MAX] = {{0, 0, 0}};
+        T before[LANES], hi[LANES], lo[LANES];
+        F(group_factors)(g, times, f);
+        for (int i = 0; i < LANES; i++) {
+            before[i] = f[i].before;
+            hi[i] = f[i].hi;
+            lo[i] = f[i].lo;
+        }
+        b = v_load(before);
+        h = v_load(hi);
+        l = v_load(lo);
+    }
     for (ptrdiff_t c = 0; c < n_classes; c++) {
-        v_store(out + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
+        v_store(exps + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
     }
 }
 
-/* Rows of the next tile, all lanes of the group in a known state. */
-CE_INLINE void F(tile_begin)(struct F(group) * g, int64_t left)
+/* Tiles that take each step together. The steps of a tile wait for each other, the logarithms for the sums, and vectors for
+ * numbers that were stored one by one; those of several tiles do not. */
+#define TILES 4
+#define BATCH_CLASSES 512 /* of all tiles together, so that they stay in a first-level cache */
+
+struct F(batch) {
+    int n; /* tiles */
+    struct F(group) g[TILES];
+    T *tile[TILES], *exps[TILES];
+};
+
+/* The next tiles, all lanes of their groups in a known state. */
+CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input, int64_t first, int64_t n_rows,
+                             ptrdiff_t n_classes, void *scratch)
 {
-    F(group_clear)(g, left < LANES ? (int)left : LANES);
-    for (int i = 0; i < GROUP_MAX; i++) {
-        g->logit[i] = -INFINITY;
+    int64_t most = n_classes * TILES <= BATCH_CLASSES ? TILES
+                   : n_classes >= BATCH_CLASSES       ? 1
+                                                      : BATCH_CLASSES / n_classes;
+    for (b->n = 0; b->n < most && first < n_rows; b->n++, first += LANES) {
+        struct F(group) *g = &b->g[b->n];
+        F(group_clear)(g, n_rows - first < LANES ? (int)(n_rows - first) : LANES);
+        for (int i = 0; i < GROUP_MAX; i++) {
+            g->logit[i] = -INFINITY;
+        }
+        b->tile[b->n] = (T *)scratch + 2 * b->n * n_classes * LANES;
+        b->exps[b->n] = b->tile[b->n] + n_classes * LANES;
+        F(tile_load)(input, first, g->n, n_classes, b->tile[b->n]);
     }
 }
 
@@ -280,83 +325,108 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
 {
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch, *exps = F(tile_exps)(tile, n);
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        F(tile_sum)(tile, n, F(tile_max)(tile, n), exps, &g);
-        F(group_inverses)(&g);
-        F(tile_scale)(exps, exps, n, &g, ones);
-        F(tile_store)(&a->output, first, g.n, n, exps);
+    struct F(batch) b;
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        for (int k = 0; k < b.n; k++) {
+            F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(group_inverses)(&b.g[k]);
+            F(tile_scale)(b.exps[k], n, &b.g[k], ones);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_store)(&a->output, first + k * LANES, b.g[k].n, n, b.exps[k]);
+        }
     }
 }
 
-/* Each lane's first class with its maximum: taken out of the tile, summed without, put back. NaN keeps class 0. */
-CE_STATIC void F(tile_sum_below_max)(T *tile, ptrdiff_t n_classes, T max[LANES], struct F(group) * g)
+/* Each lane's maximum, and its logit; `rest` gets the tile without the first class that has it (NaN has none). */
+CE_STATIC V F(tile_take_max)(const T *tile, ptrdiff_t n_classes, T *rest, struct F(group) * g)
 {
-    T argmax[LANES];
-    V m = v_load(tile), at = v_set1(0);
+    V m = v_load(tile), at = v_set1(0), class = v_set1(0), one = v_set1(1);
     for (ptrdiff_t c = 1; c < n_classes; c++) {
         V x = v_load(tile + c * LANES);
-        at = v_select(v_lt(m, x), v_set1((T)c), at);
+        class = v_add(class, one);
+        at = v_select(v_lt(m, x), class, at);
         m = v_max(m, x);
     }
-    v_store(argmax, at);
-    v_store(max, m);
-    T saved[LANES];
-    for (int i = 0; i < LANES; i++) {
-        T *x = tile + (ptrdiff_t)argmax[i] * LANES + i;
-        g->logit[i] = max[i];
-        saved[i] = *x;
-        *x = *x == max[i] ? -INFINITY : *x;
+    class = v_set1(0);
+    for (ptrdiff_t c = 0; c < n_classes; c++) {
+        V x = v_load(tile + c * LANES);
+        V taken = v_select(v_eq(x, m), v_set1(-INFINITY), x);
+        v_store(rest + c * LANES, v_select(v_eq(class, at), taken, x));
+        class = v_add(class, one);
     }
-    F(tile_sum)(tile, n_classes, m, NULL, g);
-    for (int i = 0; i < LANES; i++) {
-        tile[(ptrdiff_t)argmax[i] * LANES + i] = saved[i];
+#if WIDE_PARTS == 2
+    vd_store(g->logit, vf_widen_lo(m));
+    vd_store(g->logit + 8, vf_widen_hi(m));
+#else
+    vd_store(g->logit, m);
+#endif
+    return m;
+}
+
+/* The sums without the maxima, and the logarithms. */
+CE_STATIC void F(batch_sum_below_max)(struct F(batch) * b, ptrdiff_t n_classes, V max[TILES])
+{
+    for (int k = 0; k < b->n; k++) {
+        max[k] = F(tile_take_max)(b->tile[k], n_classes, b->exps[k], &b->g[k]);
+        F(tile_sum)(b->exps[k], n_classes, max[k], NULL, &b->g[k]);
     }
-    F(group_logs)(g);
+    for (int k = 0; k < b->n; k++) {
+        F(group_logs)(&b->g[k]);
+    }
+}
+
+CE_STATIC void F(tile_log_probabilities)(T *tile, ptrdiff_t n_classes, V max, const struct F(group) * g)
+{
+    vd log_hi = vd_load(g->log_hi), log_lo = vd_load(g->log_lo);
+#if WIDE_PARTS == 2
+    vd hi_8 = vd_load(g->log_hi + 8), lo_8 = vd_load(g->log_lo + 8);
+    struct vd2 a = vd_two_sum(vf_widen_lo(max), log_hi), b = vd_two_sum(vf_widen_hi(max), hi_8);
+    struct F(log_shift)
+        s = {max, v_neg(vf_narrow(log_hi, hi_8)), vd_add(a.hi, vd_add(a.lo, log_lo)), vd_add(b.hi, vd_add(b.lo, lo_8))};
+#else
+    struct vd2 a = vd_two_sum(max, log_hi);
+    struct F(log_shift) s = {max, v_neg(log_hi), vd_neg(a.hi), vd_add(a.lo, log_lo)};
+#endif
+    for (ptrdiff_t c = 0; c < n_classes; c++) {
+        v_store(tile + c * LANES, F(log_probability)(v_load(tile + c * LANES), &s));
+    }
 }
 
 CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch;
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        T max[LANES], at_top[LANES];
-        double hi[GROUP_MAX], lo[GROUP_MAX];
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        F(tile_sum_below_max)(tile, n, max, &g);
-        for (int i = 0; i < LANES; i++) {
-            double lse[2] = {max[i], 0};
-            ce_add_pair(lse, g.log_hi[i], g.log_lo[i]);
-            at_top[i] = (T)-g.log_hi[i];
-            hi[i] = WIDE_PARTS == 2 ? lse[0] + lse[1] : -lse[0];
-            lo[i] = lse[1];
+    struct F(batch) b;
+    V max[TILES];
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        F(batch_sum_below_max)(&b, n, max);
+        for (int k = 0; k < b.n; k++) {
+            F(tile_log_probabilities)(b.tile[k], n, max[k], &b.g[k]);
+            F(tile_store)(&a->output, first + k * LANES, b.g[k].n, n, b.tile[k]);
         }
-        struct F(log_shift) s = {v_load(max), v_load(at_top), vd_load(hi), vd_load(WIDE_PARTS == 2 ? hi + 8 : lo)};
-        for (ptrdiff_t c = 0; c < n; c++) {
-            v_store(tile + c * LANES, F(log_probability)(v_load(tile + c * LANES), &s));
-        }
-        F(tile_store)(&a->output, first, g.n, n, tile);
     }
 }
 
 CE_STATIC void F(lanes_logsumexp)(const struct ce_row_map *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch;
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        T max[LANES];
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        F(tile_sum_below_max)(tile, n, max, &g);
-        for (int i = 0; i < g.n; i++) {
-            ((T *)a->output.data)[(first + i) * a->output.row_stride] =
-                (T)F(lse_of)(max[i], g.log_hi[i], g.log_lo[i], tile + i, n, LANES);
+    struct F(batch) b;
+    V max[TILES];
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        F(batch_sum_below_max)(&b, n, max);
+        for (int k = 0; k < b.n; k++) {
+            const struct F(group) *g = &b.g[k];
+            T *out = (T *)a->output.data + (first + k * LANES) * a->output.row_stride;
+            T m[LANES];
+            v_store(m, max[k]);
+            for (int i = 0; i < g->n; i++) {
+                out[i * a->output.row_stride] = (T)F(lse_of)(m[i], g->log_hi[i], g->log_lo[i], b.tile[k] + i, n, LANES);
+            }
         }
     }
 }
