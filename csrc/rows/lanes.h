@@ -12,34 +12,72 @@
 /* A tile must be one chunk. Few short rows would leave the lanes empty. */
 CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes)
 {
-    if (n_classes > CHUNK || n_classes == 0) {
-        return 0;
+    if (n_classes > CHUNK || n_classes <= 1) {
+        return n_classes == 1;
     }
-    if (m->class_stride == 1 || n_classes == 1) {
+    if (m->class_stride == 1) {
         return n_classes <= LANES_CLASSES && n_rows > 3;
     }
     return 1;
 }
 
-/* Element (i, j) to (j, i): log2(LANES) perfect shuffles. */
-CE_INLINE void F(transpose)(V r[LANES])
+/* `count` vectors as one long row of elements, shuffled perfectly: the element at i goes to 2 i modulo the length less 1.
+ * So many steps rotate the bits of i as many places to the left, which is a transposition. */
+CE_INLINE void F(shuffle)(V r[LANES], int count, int steps)
 {
-    for (int step = 1; step < LANES; step *= 2) {
+    for (int step = 0; step < steps; step++) {
         V shuffled[LANES];
-        for (int i = 0; i < LANES / 2; i++) {
-            shuffled[2 * i] = v_zip_lo(r[i], r[i + LANES / 2]);
-            shuffled[2 * i + 1] = v_zip_hi(r[i], r[i + LANES / 2]);
+        for (int i = 0; i < count / 2; i++) {
+            shuffled[2 * i] = v_zip_lo(r[i], r[i + count / 2]);
+            shuffled[2 * i + 1] = v_zip_hi(r[i], r[i + count / 2]);
         }
-        for (int i = 0; i < LANES; i++) {
+        for (int i = 0; i < count; i++) {
             r[i] = shuffled[i];
         }
     }
+}
+
+/* Element (i, j) to (j, i). */
+CE_INLINE void F(transpose)(V r[LANES]) { F(shuffle)(r, LANES, LANES_LOG2); }
+
+/* LANES rows of `count` classes without a gap, `from`, transposed; steps: of the shuffle. */
+CE_INLINE void F(turn)(const T *from, T *to, int count, int steps)
+{
+    V r[LANES];
+    for (int i = 0; i < count; i++) {
+        r[i] = v_load(from + i * LANES);
+    }
+    F(shuffle)(r, count, steps);
+    for (int i = 0; i < count; i++) {
+        v_store(to + i * LANES, r[i]);
+    }
+}
+
+/* Whether that was possible: full tiles of 2, 4 or 8 classes, which need no more than their own vectors. */
+CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes, const T *from, T *to, int to_tile)
+{
+    if (m->row_stride != n_classes || m->class_stride != 1 || n != LANES) {
+        return 0;
+    }
+    if (n_classes == 2) {
+        F(turn)(from, to, 2, to_tile ? LANES_LOG2 : 1);
+    } else if (n_classes == 4) {
+        F(turn)(from, to, 4, to_tile ? LANES_LOG2 : 2);
+    } else if (n_classes == 8) {
+        F(turn)(from, to, 8, to_tile ? LANES_LOG2 : 3);
+    } else {
+        return 0;
+    }
+    return 1;
 }
 
 /* Rows first..first+n-1 into a tile; the lanes past n are 0. */
 CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, T *tile)
 {
     const T *x = (const T *)m->data + first * m->row_stride;
+    if (F(turn_rows)(m, n, n_classes, x, tile, 1)) {
+        return;
+    }
     if (m->class_stride == 1 && n_classes > 1) {
         for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
             V r[LANES];
@@ -74,6 +112,9 @@ CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptr
 CE_STATIC void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, const T *tile)
 {
     T *y = (T *)m->data + first * m->row_stride;
+    if (F(turn_rows)(m, n, n_classes, tile, y, 0)) {
+        return;
+    }
     if (m->class_stride == 1 && n_classes > 1) {
         for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
             V r[LANES];
@@ -321,11 +362,32 @@ CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input,
     }
 }
 
+/* A row of one class: `value`, and NaN where the logit is not finite. */
+CE_STATIC void F(one_class)(const struct ce_row_map *a, T value)
+{
+    const T *x = (const T *)a->input.data;
+    T *y = (T *)a->output.data;
+    if (a->input.row_stride == 1 && a->output.row_stride == 1) {
+        for (int64_t r = 0; r < a->n_rows; r++) {
+            y[r] = value + (x[r] - x[r]);
+        }
+        return;
+    }
+    for (int64_t r = 0; r < a->n_rows; r++) {
+        T logit = x[r * a->input.row_stride];
+        y[r * a->output.row_stride] = value + (logit - logit);
+    }
+}
+
 CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
 {
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
+    if (n == 1) {
+        F(one_class)(a, 1);
+        return;
+    }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
         for (int k = 0; k < b.n; k++) {
@@ -401,6 +463,10 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
     V max[TILES];
+    if (n == 1) {
+        F(one_class)(a, 0);
+        return;
+    }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
         F(batch_sum_below_max)(&b, n, max);

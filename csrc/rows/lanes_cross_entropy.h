@@ -42,11 +42,29 @@ CE_STATIC void F(tile_grads)(const struct ce_row_loss *a, int64_t first, ptrdiff
     }
 }
 
+/* A row of one class: loss and gradient are 0, and NaN where the logit is not finite. */
+CE_STATIC void F(one_class_cross_entropy)(const struct ce_row_loss *a)
+{
+    const T *x = (const T *)a->input.data;
+    T *grad = (T *)a->grad.data;
+    for (int64_t r = 0; r < a->n_rows; r++) {
+        double logit = x[r * a->input.row_stride], w = a->class_weight ? a->class_weight[0] : 1;
+        a->loss[r] = a->target[r] == a->ignore_index ? 0 : w * (logit - logit);
+    }
+    for (int64_t r = 0; r < a->n_rows && grad; r++) {
+        grad[r * a->grad.row_stride] = (T)(a->loss[r] * F(row_scale)(a, r));
+    }
+}
+
 CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
     V max[TILES];
+    if (n == 1) {
+        F(one_class_cross_entropy)(a);
+        return;
+    }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
         for (int k = 0; k < b.n; k++) {
