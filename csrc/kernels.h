@@ -84,9 +84,16 @@ typedef void ce_element_loss_fn(const struct ce_element_loss *);
 
 enum ce_dtype { CE_F32, CE_F64, CE_N_DTYPES };
 
-/* One set of kernels: a slot for each line of kernels.def and each dtype. */
+/* The sum of n numbers as total[0] + total[1]: compensated, in an order that only n decides. */
+typedef void ce_sum_losses_fn(const double *values, int64_t n, double total[2]);
+/* How many of n targets are not ignore_index; -1 if one of those is not in [0, n_classes). */
+typedef int64_t ce_count_targets_fn(const int64_t *target, int64_t n, int64_t n_classes, int64_t ignore_index);
+
+/* One set of kernels: a slot for each line of kernels.def and each dtype, and what the drivers do around them. */
 struct ce_kernel_table {
     const char *isa;
+    ce_sum_losses_fn *sum_losses;
+    ce_count_targets_fn *count_targets;
 #define KERNEL(name, signature) ce_##signature##_fn *name[CE_N_DTYPES];
 #include "kernels.def"
 #undef KERNEL

@@ -9,5 +9,7 @@
 #include "rows/softmax.h"
 #include "rows/soft_cross_entropy.h"
 #include "rows/cross_entropy.h"
+#include "rows/lanes_cross_entropy.h"
+#include "rows/nll_loss.h"
 #include "rows/backward.h"
 #include "elements/losses.h"

@@ -1,4 +1,4 @@
-/* Cross-entropy of rows of logits from class indices, with gradient and Hessian in the same pass; and nll_loss.
+/* Cross-entropy of rows of logits from class indices, with gradient and Hessian in the same pass.
  *
  * Target t of weight w, R the sum of the other exponentials:
  *     loss = w log(1 + R/e_t)
@@ -151,80 +151,4 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         }
     }
     F(finish_writing)(&w);
-}
-
-/* The same with a row to a lane (lanes.h). */
-CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
-{
-    ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch, *exps = a->grad.data ? F(tile_exps)(tile, n) : NULL;
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        V max = F(tile_max)(tile, n);
-        for (int i = 0; i < g.n; i++) {
-            if (F(is_ignored)(a, first + i)) {
-                continue;
-            }
-            T *x = tile + a->target[first + i] * LANES + i;
-            g.logit[i] = *x;
-            *x = -INFINITY;
-        }
-        F(tile_sum)(tile, n, max, exps, &g);
-        F(group_logs)(&g);
-        F(group_losses)(a, first, &g);
-        if (!exps) {
-            continue;
-        }
-        double scale[GROUP_MAX], at_target[GROUP_MAX];
-        F(index_scales)(a, first, &g, scale);
-        F(group_inverses)(&g);
-        F(target_grads)(&g, scale, at_target);
-        F(tile_scale)(exps, exps, n, &g, scale);
-        for (int i = 0; i < g.n; i++) {
-            if (F(is_ignored)(a, first + i)) {
-                for (ptrdiff_t c = 0; c < n; c++) {
-                    exps[c * LANES + i] = 0;
-                }
-            } else {
-                exps[a->target[first + i] * LANES + i] = (T)at_target[i];
-            }
-        }
-        F(tile_store)(&a->grad, first, g.n, n, exps);
-    }
-}
-
-/* Negative log-likelihood of log-probabilities: loss = -w x_t; the gradient is -w at the target and 0 elsewhere. */
-CE_STATIC void F(nll_loss)(const struct ce_row_loss *a)
-{
-    const T *x = (const T *)a->input.data;
-    for (int64_t r = 0; r < a->n_rows; r++) {
-        int ignored = F(is_ignored)(a, r);
-        int64_t t = ignored ? 0 : a->target[r];
-        double w = a->class_weight ? a->class_weight[t] : 1;
-        double logp = ignored ? 0 : x[r * a->input.row_stride + t * a->input.class_stride];
-        a->loss[r] = ignored || (w == 0 && fabs(logp) == INFINITY) ? 0 : -w * logp;
-        if (!a->grad.data) {
-            continue;
-        }
-        T *grad = (T *)a->grad.data + r * a->grad.row_stride;
-        for (int64_t c = 0; c < a->n_classes; c++) {
-            grad[c * a->grad.class_stride] = 0;
-        }
-        if (!ignored) {
-            grad[t * a->grad.class_stride] = (T)(-w * F(row_scale)(a, r));
-        }
-    }
-}
-
-CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
-{
-    if (a->label_smoothing != 0) {
-        F(cross_entropy_soft)(a);
-    } else if (!a->hess.data && F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
-        F(lanes_cross_entropy_index)(a);
-    } else {
-        F(cross_entropy_index)(a);
-    }
 }

@@ -155,49 +155,57 @@ CE_STATIC void F(write_zeros)(struct F(writer) * w, T *out, ptrdiff_t n)
     F(write_row)(w, out, n, F(zero_at), NULL, (struct F(special)){-1, 0});
 }
 
-/* x - (max + log(1 + R/e)). For a confident maximum, where that is a small difference of large numbers, the answer is
- * -log(1 + R/e) itself; up to here the maximum may be shared by several classes, which get the same. */
-#define CONFIDENT 0.5
+/* log p = x - lse, lse = max + log(1 + R/e). Of a confident maximum that is a small difference of large numbers, and beside
+ * a very large one the logarithm is lost: there the maximum's log p is -log(1 + R/e) itself. */
+#define CONFIDENT 0.5f
+#define LARGE 0x1p20f
 
-/* max + log: float: the sum, twice; double: its high part negated, and its low part. */
+/* float: the sum max + log, twice; double: its high part negated, and its low part. */
 struct F(lse) {
     vd a, b;
 };
 
-/* lanes 0-7 and 8-15 of a vector of floats, as doubles; or the vector of doubles and anything. */
-CE_INLINE V F(minus_lse)(vd x, vd x_hi, const struct F(lse) * s)
+/* The logit that gets at_top for its log p: the maximum, or (NaN) none. */
+CE_INLINE V F(top_apart)(V max, V at_top)
 {
-#if WIDE_PARTS == 2
-    return vf_narrow(vd_sub(x, s->a), vd_sub(x_hi, s->b));
-#else
-    struct vd2 sum = vd_two_sum(x, s->a);
-    (void)x_hi;
-    /* -inf has no low part */
-    return v_select(v_lt(sum.hi, v_set1(-T_MAX)), sum.hi, v_add(sum.hi, v_sub(sum.lo, s->b)));
-#endif
+    V confident = v_select(v_lt(v_set1(-CONFIDENT), at_top), max, v_set1((T)NAN));
+    return v_select(v_lt(v_set1(LARGE), v_abs(max)), max, confident);
 }
 
-CE_INLINE V F(log_probability)(V x, const struct F(lse) * s)
+CE_INLINE V F(minus_lse)(V x, const struct F(lse) * s)
 {
 #if WIDE_PARTS == 2
-    return F(minus_lse)(vf_widen_lo(x), vf_widen_hi(x), s);
+    return vf_narrow(vd_sub(vf_widen_lo(x), s->a), vd_sub(vf_widen_hi(x), s->b));
 #else
-    return F(minus_lse)(x, x, s);
+    struct vd2 sum = vd_two_sum(x, s->a);
+    /* -inf has no low part */
+    return v_select(v_lt(sum.hi, v_set1(-T_MAX)), sum.hi, v_add(sum.hi, v_sub(sum.lo, s->b)));
 #endif
 }
 
 struct F(log_row) {
     const T *x;
     struct F(lse) lse;
+    V top, at_top;
 };
+
+/* Without a top: that is put in as an exception (a confident row has but one), or not needed. */
+CE_INLINE V F(minus_lse_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
+{
+    const struct F(log_row) *r = (const struct F(log_row) *)row;
+#if WIDE_PARTS == 2
+    if (lanes == LANES) { /* widened while it is loaded */
+        return vf_narrow(vd_sub(vd_load_f32(r->x + j), r->lse.a), vd_sub(vd_load_f32(r->x + j + 8), r->lse.b));
+    }
+#endif
+    return F(minus_lse)(v_load_part(r->x + j, lanes, 0), &r->lse);
+}
 
 CE_INLINE V F(log_probability_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
 {
     const struct F(log_row) *r = (const struct F(log_row) *)row;
-    if (lanes < LANES) {
-        return F(log_probability)(v_load_part(r->x + j, lanes, 0), &r->lse);
-    }
-    return F(minus_lse)(F(load_wide)(r->x + j, 8, 0), F(load_wide)(r->x + j + LANES - 8, 8, 0), &r->lse);
+    V x = v_load_part(r->x + j, lanes, 0);
+    return v_select(v_eq(x, r->top), r->at_top, F(minus_lse)(x, &r->lse));
 }
 
 CE_STATIC void F(write_log_probabilities)(struct F(writer) * w, T *out, const T *x, ptrdiff_t n, double max,
@@ -205,12 +213,16 @@ CE_STATIC void F(write_log_probabilities)(struct F(writer) * w, T *out, const T 
 {
     double lse[2] = {max, 0};
     ce_add_pair(lse, log_hi, log_lo);
-    struct F(log_row) row = {x, {vd_set1(-lse[0]), vd_set1(lse[1])}};
+    struct F(log_row) row = {x, {vd_set1(-lse[0]), vd_set1(lse[1])}, v_set1((T)max), v_set1((T)-log_hi)};
     if (WIDE_PARTS == 2) {
         row.lse.a = row.lse.b = vd_set1(lse[0] + lse[1]);
     }
-    struct F(special) top = {log_hi < CONFIDENT ? argmax : -1, (T)-log_hi};
-    F(write_row)(w, out, n, F(log_probability_at), &row, top);
+    if (fabs(max) > LARGE) {
+        F(write_row)(w, out, n, F(log_probability_at), &row, (struct F(special)){-1, 0});
+    } else {
+        struct F(special) top = {(T)-log_hi > -CONFIDENT ? argmax : -1, (T)-log_hi};
+        F(write_row)(w, out, n, F(minus_lse_at), &row, top);
+    }
 }
 
 /* lse of a row from its maximum: +-inf is its own, except that a NaN wins. */
