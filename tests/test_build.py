@@ -47,8 +47,10 @@ class TestPackage:
 
     def test_size_of_a_wheel(self):
         """Compressed as in a wheel: below 2 MB."""
-        compressed = [len(zlib.compress(DISTRIBUTION.locate_file(file).read_bytes())) for file in installed_files()]
-        assert 100_000 < sum(compressed) < 2_000_000
+        contents = [DISTRIBUTION.locate_file(file).read_bytes() for file in installed_files()]
+        if any(b".debug_info" in content for content in contents):
+            pytest.skip("a build with symbols for a debugger")
+        assert 100_000 < sum(len(zlib.compress(content)) for content in contents) < 2_000_000
 
     def test_metadata(self):
         assert DISTRIBUTION.version == crossent.__version__
