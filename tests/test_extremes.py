@@ -291,6 +291,17 @@ def test_binary_cross_entropy(p, t, options, loss, n, dtype, isa):
     assert_allclose(total, got.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("floor", [0.0, -0.125, -0.5, -0.6931471805599453, -0.75])
+def test_a_floor_above_most_logarithms(floor, dtype, isa):
+    """The sum is that of the losses, though the sum of float32 takes one logarithm of products."""
+    p = np.linspace(0.05, 1, 40).astype(dtype)
+    for target in (np.ones_like(p), np.zeros_like(p)):
+        losses = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="none")
+        assert losses.max() <= -floor * (1 + np.finfo(dtype).eps)
+        total = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="sum")
+        assert_allclose(total, losses.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
+
+
 def test_binary_cross_entropy_of_the_smallest_probabilities(dtype, isa):
     """A subnormal probability has a logarithm like any other; the floor of -100 may be above it."""
     tiny = np.array([np.finfo(dtype).smallest_subnormal, np.finfo(dtype).tiny], dtype)

@@ -285,7 +285,7 @@ CE_STATIC void F(bce_sum)(const struct ce_element_loss *a)
 CE_STATIC void F(binary_cross_entropy)(const struct ce_element_loss *a)
 {
 #if WIDE_PARTS == 2
-    if (F(is_plain_sum)(a)) {
+    if (F(is_plain_sum)(a) && a->log_floor <= -LN2_HI) { /* factors above 1/2 are not held to the floor */
         F(bce_sum)(a);
         return;
     }
