@@ -318,6 +318,17 @@ def test_binary_cross_entropy_of_a_nan_is_a_nan(dtype, isa):
     assert_allclose(loss, [LN2, NAN, LN2], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "mse_loss"])
+@pytest.mark.parametrize("where", ["input", "target"])
+@pytest.mark.parametrize("n", [1, 9, 300])
+def test_the_sum_with_a_nan_is_a_nan(name, where, n, dtype, isa):
+    x, t = np.full(n, 0.5, dtype), np.ones(n, dtype)
+    (x if where == "input" else t)[n // 2] = NAN
+    for reduction in ("sum", "mean"):
+        assert np.isnan(getattr(ce, name)(x, t, reduction=reduction))
+        assert np.isnan(ce.value_and_grad(getattr(ce, name))(x, t, reduction=reduction)[0])
+
+
 def test_kl_div(dtype, isa):
     """0 * log 0 = 0 on both sides, also where the input is -inf."""
     x = np.array([-INF, -INF, -1.0, 0.0, NAN], dtype)

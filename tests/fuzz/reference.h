@@ -161,8 +161,9 @@ static struct element_outcome reference_bce(const struct element *e)
     wide down = log_p < floor || p != e->x ? 0 : times(t, 1 / (wide)p);
     wide up = log_q < floor || p != e->x ? 0 : times(1 - t, 1 / (1 - (wide)p));
     struct element_outcome o = {expect_value(loss), expect(times(w, up - down), times(w, fmaxl(up, down))), UNKNOWN};
-    /* the gradient jumps where a logarithm meets its floor, or where the weight of an infinite slope is 0 */
-    if (fabsl(log_p - floor) < 1e-5L * fabsl(floor) || fabsl(log_q - floor) < 1e-5L * fabsl(floor) || w == 0) {
+    /* the gradient jumps where a logarithm meets its floor; a slope may be infinite on the way */
+    if (fabsl(log_p - floor) < 1e-5L * fabsl(floor) || fabsl(log_q - floor) < 1e-5L * fabsl(floor) || w == 0 ||
+        fmaxl(up, down) > DBL_MAX / 64) {
         o.grad = UNKNOWN;
     }
     return o;
