@@ -85,9 +85,9 @@ ALLOCATIONS = {
     "strided target": "ce.binary_cross_entropy(x, q.T.copy().T)",
     "list": "ce.sigmoid(a_list)",
     "weight that is spread out": "ce.mse_loss(x, q, weight=q[:, :1])",
-    "buffer for an output that overlaps": "ce.softmax(fresh()[:-c].reshape(n, c), out=pool[c:].reshape(n, c))",
+    "buffer for an output that overlaps": "ce.softmax(base(), out=pool[c:].reshape(n, c))",
     "buffer for an output that is strided": "ce.sigmoid(x, out=gaps[:, ::2])",
-    "buffer for a gradient that overlaps": "grad(ce.mse_loss)(x, fresh()[:-c].reshape(n, c), out=pool[c:].reshape(n, c))",
+    "buffer for a gradient that overlaps": "grad(ce.mse_loss)(x, base(), out=pool[c:].reshape(n, c))",
 }
 
 SPECIAL_ARRAYS = """
@@ -98,9 +98,9 @@ integers = t.repeat(c).reshape(n, c).astype(np.int16)
 a_list = [0.5] * (n * c)
 numbers = rng.random(n * c + c, np.float32)
 pool = numbers.copy()
-def fresh():
+def base():
     pool[:] = numbers
-    return pool
+    return pool[:-c].reshape(n, c)
 gaps = np.zeros((n, 2 * c), np.float32)
 """
 
@@ -109,7 +109,11 @@ gaps = np.zeros((n, 2 * c), np.float32)
 @pytest.mark.parametrize("call", ALLOCATIONS.values(), ids=ALLOCATIONS)
 def test_no_memory(call):
     """A MemoryError; nothing leaks; and the call goes through once there is memory."""
-    succeeds(LIMITED + SPECIAL_ARRAYS + f"check(lambda: {call})\n", CROSSENT_NUM_THREADS="1", MALLOC_MMAP_THRESHOLD_="1048576")
+    succeeds(
+        LIMITED + SPECIAL_ARRAYS + f"check(lambda: {call})\n",
+        CROSSENT_NUM_THREADS="1",
+        MALLOC_MMAP_THRESHOLD_="1048576",
+    )
 
 
 # Python can be told that the k-th allocation from now on fails. (NumPy's data is allocated in another way; see above.)
