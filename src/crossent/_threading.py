@@ -5,7 +5,7 @@ In order: the call's own ``num_threads``, ``set_num_threads``, the environment's
 the quota of its container. OpenMP's own default knows nothing of the quota, and a container with one processor of 64
 would start 64 threads that wait for each other.
 
-A limit that the process puts on OpenMP while it runs (``threadpoolctl.threadpool_limits``, ``omp_set_num_threads``) ranks
+A limit put on OpenMP while the process runs (``threadpoolctl.threadpool_limits``, ``omp_set_num_threads``) ranks
 with ``OMP_NUM_THREADS``, as it does in scikit-learn: it holds for calls that none of the first three speaks of.
 
 How many of them a call does use is for the kernels to say: a small call runs in the caller's thread.
