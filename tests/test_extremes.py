@@ -291,6 +291,17 @@ def test_binary_cross_entropy(p, t, options, loss, n, dtype, isa):
     assert_allclose(total, got.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("floor", [0.0, -0.125, -0.5, -0.6931471805599453, -0.75])
+def test_a_floor_above_most_logarithms(floor, dtype, isa):
+    """The sum is that of the losses, though the sum of float32 takes one logarithm of products."""
+    p = np.linspace(0.05, 1, 40).astype(dtype)
+    for target in (np.ones_like(p), np.zeros_like(p)):
+        losses = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="none")
+        assert losses.max() <= -floor * (1 + np.finfo(dtype).eps)
+        total = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="sum")
+        assert_allclose(total, losses.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
+
+
 def test_binary_cross_entropy_of_the_smallest_probabilities(dtype, isa):
     """A subnormal probability has a logarithm like any other; the floor of -100 may be above it."""
     tiny = np.array([np.finfo(dtype).smallest_subnormal, np.finfo(dtype).tiny], dtype)
@@ -305,6 +316,17 @@ def test_binary_cross_entropy_of_a_nan_is_a_nan(dtype, isa):
     p = np.array([0.5, NAN, 0.5], dtype)
     loss = ce.binary_cross_entropy(p, np.ones(3, dtype), reduction="none")
     assert_allclose(loss, [LN2, NAN, LN2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "mse_loss"])
+@pytest.mark.parametrize("where", ["input", "target"])
+@pytest.mark.parametrize("n", [1, 9, 300])
+def test_the_sum_with_a_nan_is_a_nan(name, where, n, dtype, isa):
+    x, t = np.full(n, 0.5, dtype), np.ones(n, dtype)
+    (x if where == "input" else t)[n // 2] = NAN
+    for reduction in ("sum", "mean"):
+        assert np.isnan(getattr(ce, name)(x, t, reduction=reduction))
+        assert np.isnan(ce.value_and_grad(getattr(ce, name))(x, t, reduction=reduction)[0])
 
 
 def test_kl_div(dtype, isa):

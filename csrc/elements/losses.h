@@ -224,8 +224,13 @@ CE_INLINE void F(normalise)(struct F(product) * p)
     p->mantissa = vd_select(zero, vd_set1(0), mantissa);
 }
 
-/* Targets of eight elements are all 0 or 1. */
-CE_INLINE int F(is_hard)(vd z) { return !vd_any(vd_lt(vd_set1(0), vd_mul(z, vd_sub(vd_set1(1), z)))); }
+/* Targets of eight elements are all 0 or 1, none of them NaN. */
+CE_INLINE int F(is_hard)(vd z)
+{
+    vd zero = vd_set1(0), one = vd_set1(1);
+    vdm hard = vd_eq(vd_mul(z, vd_sub(one, z)), zero);
+    return !vd_any(vd_lt(zero, vd_select(hard, zero, one)));
+}
 
 /* Factors up to 1 of a product: those below 1/2 by mantissa and exponent, the others as 1 + q, which keeps what they
  * differ from 1 by. */
@@ -285,7 +290,7 @@ CE_STATIC void F(bce_sum)(const struct ce_element_loss *a)
 CE_STATIC void F(binary_cross_entropy)(const struct ce_element_loss *a)
 {
 #if WIDE_PARTS == 2
-    if (F(is_plain_sum)(a)) {
+    if (F(is_plain_sum)(a) && a->log_floor <= -LN2_HI) { /* factors above 1/2 are not held to the floor */
         F(bce_sum)(a);
         return;
     }
