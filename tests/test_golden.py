@@ -123,6 +123,7 @@ def test_any_split_into_rows(case, variant, cuts, dtype, best):
 # ---- the kernels by themselves, also on another processor ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", FUSED)
 def test_kernels(isa):
     """tests/c/kernel_hash.c: strides, streams, outputs over inputs, one kernel at a time."""

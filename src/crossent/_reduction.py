@@ -28,8 +28,8 @@ def element_denominator(shape: tuple[int, ...], reduction: str, weight: NDArray[
         return float(shape[0]) if shape else 1.0
     if weight is None:
         return float(size)
-    # Pairwise, in float64, once over the weights before they are broadcast: each counts for size / weight.size elements.
-    # In the order of the indices, not in that of memory, which is how NumPy would add.
+    # Pairwise, in float64, once over the weights as they came: each counts for size / weight.size elements.
+    # In the order of the indices, where NumPy would take that of memory.
     total = float(np.sum(np.ascontiguousarray(weight), dtype=np.float64)) if weight.size else 0.0
     return total * (size / weight.size) if weight.size else 0.0
 
