@@ -93,6 +93,7 @@ CE_STATIC void F(write_hessian)(T *hess, const T *x, ptrdiff_t n, const struct F
 CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(shift_guess) guess = {0, 1};
     int step = a->grad.data || a->hess.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -112,7 +113,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 exps = F(exps_of)(a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];
-            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + x.stride);
+            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + x.stride, &guess);
             F(group_set)(&g, i, &sum, row[t]);
         }
         F(group_logs)(&g);

@@ -38,7 +38,7 @@ CE_INLINE struct vd2 F(group_exp)(const struct F(group) * g, int i)
     struct exp_shift_f64 s;
     vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), shift));
     s.magic = vd_add(vd_set1(EXP_MAGIC_f64), eighths);
-    s.clamp = vd_mul(vd_set1(LN2_8), vd_sub(vd_set1(4.0), eighths));
+    s.clamp = vd_mul(vd_set1(-LN2_8), eighths);
     exp_parts_f64(vd_sub(vd_load(g->logit + i), vd_load(g->base + i)), &s, &scale, &tail);
     vd product = vd_mul(scale, tail);
     return vd_fast_two_sum(scale, product);
@@ -114,15 +114,17 @@ CE_STATIC void F(factors)(vd hi, vd lo, vd times, double exponent, struct F(fact
 {
     struct vd2 product = vd_two_product(hi, times);
     vd rest = vd_madd(lo, times, product.lo);
-    /* a small factor takes over the headroom of the exponentials */
-    vdm small = vd_lt(vd_abs(product.hi), vd_set1(F(FACTOR_SMALL)));
-    vd up = vd_select(small, vd_set1(ce_exp2(F(EXP_HEADROOM))), vd_set1(1));
-    double value[8], low[8], before[8];
-    vd_store(value, vd_mul(product.hi, up));
-    vd_store(low, vd_mul(rest, up));
-    vd_store(before, vd_select(small, vd_set1(exponent - F(EXP_HEADROOM)), vd_set1(exponent)));
+    double value[8], low[8];
+    vd_store(value, product.hi);
+    vd_store(low, rest);
     for (int i = 0; i < 8; i++) {
-        f[i].before = (T)ce_exp2(before[i]);
+        double up = 0; /* a small factor takes over the headroom of the exponentials */
+        if (fabs(value[i]) < F(FACTOR_SMALL) && value[i] != 0) {
+            up = -F(EXP_HEADROOM_MIN) - ilogb(value[i]);
+            value[i] = ldexp(value[i], (int)up);
+            low[i] = ldexp(low[i], (int)up);
+        }
+        f[i].before = (T)ce_exp2(exponent - up);
         f[i].hi = (T)value[i];
         f[i].lo = fabs(value[i]) <= T_MAX ? (T)((value[i] - (double)f[i].hi) + low[i]) : 0;
     }

@@ -142,7 +142,7 @@ CE_STATIC struct F(tile_shift) F(tile_shift_rare)(V max, struct F(group) * g)
         g->shift[i] = m[i] == -INFINITY ? 0 : F(shift_for)((double)m[i] - base[i]);
         double eighths = 8 * (F(EXP_BIAS) - g->shift[i]);
         magic[i] = (T)(F(EXP_MAGIC) + eighths);
-        clamp[i] = (T)((4 - eighths) * LN2_8);
+        clamp[i] = (T)(-eighths * LN2_8);
     }
     s.shift.magic = v_load(magic);
     s.shift.clamp = v_load(clamp);
@@ -166,25 +166,41 @@ CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
     if (v_any(v_lt(v_set1((T)BASE_LIMIT), v_abs(max)))) {
         return F(tile_shift_rare)(max, g);
     }
-    vd four = vd_set1(4.0), magic = vd_set1(F(EXP_MAGIC)), eighth = vd_set1(LN2_8);
+    vd magic = vd_set1(F(EXP_MAGIC)), down = vd_set1(-LN2_8);
 #if WIDE_PARTS == 2
     vd a = F(eighths_for)(vf_widen_lo(max), g->shift), b = F(eighths_for)(vf_widen_hi(max), g->shift + 8);
     s.shift.magic = vf_narrow(vd_add(magic, a), vd_add(magic, b));
-    s.shift.clamp = vf_narrow(vd_mul(vd_sub(four, a), eighth), vd_mul(vd_sub(four, b), eighth));
+    s.shift.clamp = vf_narrow(vd_mul(a, down), vd_mul(b, down));
 #else
     vd a = F(eighths_for)(max, g->shift);
     s.shift.magic = vd_add(magic, a);
-    s.shift.clamp = vd_mul(vd_sub(four, a), eighth);
+    s.shift.clamp = vd_mul(a, down);
 #endif
     s.base = v_set1(0);
     s.has_base = 0;
     return s;
 }
 
+/* lane_add for a row to a lane: the doubles stay in the rows' order. */
+CE_INLINE void F(tile_add)(struct F(lane_sum) * s, V scale, V tail)
+{
+#if WIDE_PARTS == 2
+    s->a = vd_add(s->a, vf_widen_lo(scale));
+    s->b = vd_add(s->b, vf_widen_hi(scale));
+    s->tails = v_madd(scale, tail, s->tails);
+#else
+    F(lane_add)(s, scale, tail);
+#endif
+}
+
 /* The accumulators added in the tree of lane_total; those past `used` are 0. */
 CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(group) * g)
 {
 #if WIDE_PARTS == 2
+    for (int i = 0; i < used; i++) {
+        s[i].a = vd_add(s[i].a, s[i].tails_a);
+        s[i].b = vd_add(s[i].b, s[i].tails_b);
+    }
     for (int width = 8; width >= 1; width /= 2) {
         for (int i = 0; i < width && i + width < used; i++) {
             s[i].a = vd_add(s[i].a, s[i + width].a);
@@ -225,7 +241,7 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F
                     x = v_sub(x, shift->base);
                 }
                 F(exp_parts)(x, &shift->shift, &scale, &tail);
-                F(lane_add)(&sum, scale, tail);
+                F(tile_add)(&sum, scale, tail);
                 if (exps) {
                     v_store(exps + c * LANES, v_madd(scale, tail, scale));
                 }

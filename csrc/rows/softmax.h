@@ -26,6 +26,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(shift_guess) guess = {0, 1};
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -36,7 +37,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
             F(prepare_row)(out.data + i * out.stride, n, a->stream);
-            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + x.stride);
+            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + x.stride, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
         }
         F(group_inverses)(&g);

@@ -23,6 +23,7 @@
 #define v_select CE_V(select)
 #define v_set_lane CE_V(set_lane)
 #define v_lookup8 CE_V(lookup8)
+#define v_power CE_V(power)
 #define v_exponent_bits CE_V(exponent_bits)
 #define v_zip_lo CE_V(zip_lo)
 #define v_zip_hi CE_V(zip_hi)
