@@ -5,6 +5,7 @@ import math
 
 import cases
 import numpy as np
+import oracles
 import pytest
 
 import crossent as ce
@@ -108,3 +109,81 @@ def test_numbers_outside_the_unit_interval(n, bad, dtype, isa):
                 ce.value_and_grad(ce.binary_cross_entropy)(p, t, out=out)
             array[place] = kept
     assert (out == 7).all(), "written before the numbers were looked at"
+
+
+LOGIT_DIGITS = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 2.0**-51}
+
+
+@pytest.mark.parametrize("kind", ["hard", "some soft", "soft"])
+@pytest.mark.parametrize("gap", [0, 1, 4, 8, 14, 30, 80, -5, -15, -40, -300])
+def test_binary_cross_entropy_with_logits(kind, gap, dtype, isa):
+    """From losses of 300 down to e^-80, alone and with the gradient, the same as with reduction="none"."""
+    with cases.Every() as one:
+        for n in SIZES:
+            rng = cases.rng_for("logits", kind, gap, n)
+            t = targets(rng, n, kind).astype(dtype)
+            x = logits(rng, t, gap).astype(dtype)
+            with one(n):
+                assert_is_the_sum(ce.binary_cross_entropy_with_logits, x, t, LOGIT_DIGITS[dtype])
+                loss, grad = ce.value_and_grad(ce.binary_cross_entropy_with_logits)(x, t, reduction="sum")
+                assert loss == ce.binary_cross_entropy_with_logits(x, t, reduction="sum")
+                _, each = ce.value_and_grad(ce.binary_cross_entropy_with_logits)(x, t, reduction="none")
+                np.testing.assert_allclose(
+                    grad, each, rtol=3 * np.finfo(dtype).eps, atol=2 * np.finfo(dtype).eps * soft_unit(t)
+                )
+
+
+def soft_unit(t):
+    """A gradient p - t of a soft target is judged against the larger of the two."""
+    return float(((t > 0) & (t < 1)).any())
+
+
+@pytest.mark.parametrize("n", [1, 200, 5000])
+@pytest.mark.parametrize("soft", [False, True])
+def test_logits_that_are_not_finite(n, soft, dtype, isa):
+    """Infinities on the side of the target cost nothing; a NaN stays where it is, but for the sum."""
+    rng = cases.rng_for("not finite", n)
+    x, t = rng.standard_normal(n).astype(dtype), targets(rng, n, "soft" if soft else "hard").astype(dtype)
+    loss_and_grad = ce.value_and_grad(ce.binary_cross_entropy_with_logits)
+    place = n // 2
+    for value, target, loss, slope in (
+        (math.inf, 1, 0, 0),
+        (-math.inf, 0, 0, 0),
+        (math.inf, 0, math.inf, 1),
+        (-math.inf, 1, math.inf, -1),
+        (math.nan, 1, math.nan, math.nan),
+    ):
+        x[place], t[place] = 0, target
+        before, grad_before = loss_and_grad(x, t, reduction="sum")
+        x[place] = value
+        got, grad = loss_and_grad(x, t, reduction="sum")
+        assert got == pytest.approx(before - math.log(2) + loss, rel=1e-6, abs=1e-6, nan_ok=True)
+        np.testing.assert_array_equal(grad[place], slope)
+        others = np.arange(n) != place
+        np.testing.assert_allclose(grad[others], grad_before[others], rtol=4 * np.finfo(dtype).eps)
+        assert np.array_equal(loss_and_grad(x, t, reduction="sum", out=x.copy())[1], grad, equal_nan=True)
+
+
+def test_gradient_in_place_and_far_out_of_cache(dtype, isa):
+    """The same bits over the input, and in memory of its own that is stored past the cache, aligned or not."""
+    n = 3_000_017
+    rng = cases.rng_for("in place")
+    t = targets(rng, n, "hard").astype(dtype)
+    x = rng.standard_normal(n).astype(dtype)
+    loss_and_grad = ce.value_and_grad(ce.binary_cross_entropy_with_logits)
+    loss, grad = loss_and_grad(x, t)
+    out = np.empty(n + 1, dtype)[1:]
+    assert (loss_and_grad(x, t, out=out)[0], out.tobytes()) == (loss, grad.tobytes())
+    assert (loss_and_grad(x, t, out=x)[0], x.tobytes()) == (loss, grad.tobytes())
+
+
+@pytest.mark.parametrize("label", ["hard", "soft"])
+def test_gradient_of_the_sum(label, dtype, isa):
+    """The kernel of mean and sum computes its own gradients, to the last digit of subnormal numbers."""
+    case = cases.BY_NAME["binary_cross_entropy_with_logits"]
+    variant = next(v for v in case.variants if v.label == label)
+    with cases.Every() as one:
+        for regime, call in cases.regime_calls(case, variant, dtype):
+            _, grad = call.value_and_grad(reduction="sum")
+            with one(regime):
+                oracles.assert_ulp(grad, call.exact_grad, dtype, variant.grad_limit, call.parts.grad_scale, "gradient")

@@ -164,59 +164,21 @@ CE_INLINE void F(run_elements)(const struct ce_element_loss *a, F(element_fn) * 
     }
 }
 
-/* Plain sums need no logarithm per element: the sum of logarithms is the logarithm of a product.
- * Weights would be exponents, so there must be none; and a gradient wants every element's own terms anyway. */
+/* Plain sums need no logarithm per element: the sum of logarithms is the logarithm of a product. Weights would be
+ * exponents, so there must be none. */
 CE_INLINE int F(is_plain_sum)(const struct ce_element_loss *a)
 {
-    return a->sum && !a->weight && !a->pos_weight && !a->grad && !a->hess && a->label_smoothing == 0;
+    return a->sum && !a->weight && !a->pos_weight && !a->grad_output && !a->hess && a->label_smoothing == 0;
 }
-
-#if WIDE_PARTS == 2
-#define PRODUCT_VECTORS 32 /* factors up to 2 to a product: no double overflows */
-
-/* q, with 1 + q the product of 1 + e_i: q + e + q e keeps the relative accuracy of small e. */
-CE_INLINE vd F(times_one_plus)(vd q, vd e) { return vd_add(q, vd_madd(q, e, e)); }
-
-/* sum of (z or 1 - z) |x| + log(1 + e^-|x|), the logarithm taken of products. */
-CE_STATIC void F(bce_with_logits_sum)(const struct ce_element_loss *a)
-{
-    const T *x = (const T *)a->input, *t = (const T *)a->target;
-    struct F(exp_shift) shift = F(exp_shift_by)(0);
-    struct vd2 sum = {vd_set1(0), vd_set1(0)};
-    vd linear_lo = vd_set1(0), linear_hi = vd_set1(0);
-    for (int64_t i = 0; i < a->n; i += PRODUCT_VECTORS * LANES) {
-        vd q_lo = vd_set1(0), q_hi = vd_set1(0);
-        for (int64_t j = i; j < i + PRODUCT_VECTORS * LANES && j < a->n; j += LANES) {
-            ptrdiff_t n = (ptrdiff_t)(a->n - j);
-            /* past the end: x = inf with target 1 costs nothing */
-            V v = n >= LANES ? v_load(x + j) : v_load_part(x + j, n, INFINITY);
-            V z = n >= LANES ? v_load(t + j) : v_load_part(t + j, n, 1);
-            V size = v_abs(v), scale, tail;
-            F(exp_parts)(v_neg(size), &shift, &scale, &tail);
-            V rest = v_mul(scale, tail);
-            q_lo = F(times_one_plus)(q_lo, vd_add(vf_widen_lo(scale), vf_widen_lo(rest)));
-            q_hi = F(times_one_plus)(q_hi, vd_add(vf_widen_hi(scale), vf_widen_hi(rest)));
-            vd z_lo = vf_widen_lo(z), z_hi = vf_widen_hi(z), one = vd_set1(1), zero = vd_set1(0);
-            vd size_lo = vf_widen_lo(size), size_hi = vf_widen_hi(size);
-            vd side_lo = vd_select(vd_lt(vf_widen_lo(v), zero), z_lo, vd_sub(one, z_lo));
-            vd side_hi = vd_select(vd_lt(vf_widen_hi(v), zero), z_hi, vd_sub(one, z_hi));
-            linear_lo = vd_add(linear_lo, vd_select(vd_eq(side_lo, zero), zero, vd_mul(side_lo, size_lo)));
-            linear_hi = vd_add(linear_hi, vd_select(vd_eq(side_hi, zero), zero, vd_mul(side_hi, size_hi)));
-        }
-        w_accumulate(&sum, vd_add(log1p_short(q_lo), log1p_short(q_hi)));
-    }
-    w_accumulate(&sum, vd_add(linear_lo, linear_hi));
-    F(total_of)(sum, a->sum);
-}
-
-#endif
 
 #include "bce_sum.h"
+
+#include "bce_with_logits_sum.h"
 
 /* Nothing is written where a number is outside. */
 CE_STATIC void F(binary_cross_entropy)(const struct ce_element_loss *a)
 {
-    if (F(is_plain_sum)(a)) {
+    if (F(is_plain_sum)(a) && !a->grad) {
         F(bce_sum)(a);
         return;
     }
@@ -231,13 +193,11 @@ CE_STATIC void F(binary_cross_entropy)(const struct ce_element_loss *a)
 
 CE_STATIC void F(binary_cross_entropy_with_logits)(const struct ce_element_loss *a)
 {
-#if WIDE_PARTS == 2
     if (F(is_plain_sum)(a)) {
         F(bce_with_logits_sum)(a);
-        return;
+    } else {
+        F(run_elements)(a, F(bce_with_logits_at));
     }
-#endif
-    F(run_elements)(a, F(bce_with_logits_at));
 }
 
 CE_STATIC void F(kl_div)(const struct ce_element_loss *a) { F(run_elements)(a, F(kl_div_at)); }
