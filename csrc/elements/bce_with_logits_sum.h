@@ -12,18 +12,28 @@
 #endif
 
 /* A product of eight lanes. Of floats: hi = product - 1, which keeps the digits of small e^s, and lo is not used. Of
- * doubles: hi + lo, to 2^-106. */
+ * doubles: hi + lo, to 2^-106.
+ * Exponentials are computed 2^-LOGIT_SHIFT times too large, for those that are subnormal. */
 #if WIDE_PARTS == 2
 #define EMPTY_PRODUCT 0
 #define LOGIT_SHIFT -32
-#define LOGIT_UNIT 0x1p-32 /* exponentials are computed 1 / LOGIT_UNIT times too large, for those that are subnormal */
+#define LOGIT_UNIT 0x1p-32
 #else
 #define EMPTY_PRODUCT 1
 #define LOGIT_SHIFT -64
 #define LOGIT_UNIT 0x1p-64
 #endif
 
-/* What a group adds to. */
+/* Up to LOGIT_GROUP vectors of elements. */
+struct F(logit_group) {
+    const T *x, *t;
+    ptrdiff_t n;
+    T *grad;
+    vd factor;  /* of the gradients */
+    int stream; /* the gradients are aligned, and for memory */
+};
+
+/* What the groups add to. */
 struct F(logit_sum) {
     struct vd2 product[WIDE_PARTS], linear;
 };
@@ -33,12 +43,13 @@ CE_INLINE struct vd2 F(times_1_plus)(struct vd2 *product, vd scale, vd rest, str
 {
     vd one = vd_set1(1), unit = vd_set1(LOGIT_UNIT);
 #if WIDE_PARTS == 2
-    *e = w64_from(vd_mul(vd_add(scale, rest), unit));
-    product->hi = vd_add(product->hi, vd_madd(product->hi, e->hi, e->hi));
-    return w64_from(vd_add(one, e->hi));
+    vd large = vd_add(scale, rest);
+    *e = w64_from(vd_mul(large, unit));
+    product->hi = vd_madd(large, vd_madd(product->hi, unit, unit), product->hi);
+    return w64_from(vd_madd(large, unit, one));
 #else
-    *e = vd_fast_two_sum(scale, rest);
-    *e = (struct vd2){vd_mul(e->hi, unit), vd_mul(e->lo, unit)};
+    struct vd2 large = vd_fast_two_sum(scale, rest);
+    *e = (struct vd2){vd_mul(large.hi, unit), vd_mul(large.lo, unit)};
     struct vd2 factor = vd_two_sum(one, e->hi);
     factor.lo = vd_add(factor.lo, e->lo);
     *product = vd2_mul(*product, factor);
@@ -92,104 +103,150 @@ CE_INLINE vd F(eight_logits)(struct F(logit_sum) * sum, int part, vd scale, vd r
     return vd_mul(factor, hard ? F(quotient)(e, whole) : F(soft_logit)(sum, x, z, e, whole));
 }
 
-CE_INLINE V F(logits)(struct F(logit_sum) * sum, V x, V z, const struct F(exp_shift) * shift, vd factor, const int hard)
+/* x, z: as in soft_logit. s: the exponent. Returns the gradients without the sign of a hard target. */
+CE_INLINE V F(logits)(struct F(logit_sum) * sum, V s, V x, V z, const struct F(exp_shift) * shift, vd factor,
+                      const int hard)
 {
-    V sign = v_madd(v_set1(-2), z, v_set1(1)), scale, tail;
-    F(exp_parts)(hard ? v_mul(x, sign) : v_neg(v_abs(x)), shift, &scale, &tail);
+    V scale, tail;
+    F(exp_parts)(s, shift, &scale, &tail);
     V rest = v_mul(scale, tail);
 #if WIDE_PARTS == 2
     vd lo =
         F(eight_logits)(sum, 0, vf_widen_lo(scale), vf_widen_lo(rest), vf_widen_lo(x), vf_widen_lo(z), factor, hard);
     vd hi =
         F(eight_logits)(sum, 1, vf_widen_hi(scale), vf_widen_hi(rest), vf_widen_hi(x), vf_widen_hi(z), factor, hard);
-    V grad = vf_narrow(lo, hi);
+    return vf_narrow(lo, hi);
 #else
-    V grad = F(eight_logits)(sum, 0, scale, rest, x, z, factor, hard);
+    return F(eight_logits)(sum, 0, scale, rest, x, z, factor, hard);
 #endif
-    return hard ? v_mul(sign, grad) : grad;
 }
 
 /* Lanes past the end: x = -inf and z = 0 cost nothing. */
 CE_INLINE V F(load_logits)(const T *x, ptrdiff_t n) { return n >= LANES ? v_load(x) : v_load_part(x, n, -INFINITY); }
 CE_INLINE V F(load_targets)(const T *t, ptrdiff_t n) { return n >= LANES ? v_load(t) : v_load_part(t, n, 0); }
 
-/* Whether all targets are 0 or 1, and no e^s is too large. NaN is for the product to show. */
-CE_INLINE int F(is_hard)(const T *x, const T *t, ptrdiff_t n)
+/* Whether all targets were 0 or 1, and no e^s too large. NaN is for the product to show. */
+struct F(hardness) {
+    V soft, top;
+};
+
+CE_INLINE int F(is_hard)(struct F(hardness) h)
 {
-    V soft = v_set1(0), top = v_set1(0);
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        V z = F(load_targets)(t + i, n - i), other = v_sub(v_set1(1), z);
-        soft = v_max(v_abs(v_mul(z, other)), soft);
-        top = v_max(v_mul(F(load_logits)(x + i, n - i), v_sub(other, z)), top);
-        CE_PREFETCH(x + i + PREFETCH_AHEAD / sizeof(T));
-        CE_PREFETCH(t + i + PREFETCH_AHEAD / sizeof(T));
-    }
-    return !v_any(v_lt(v_set1(0), soft)) && !v_any(v_lt(v_set1((T)LOGIT_LARGEST), top));
+    return !v_any(v_lt(v_set1(0), h.soft)) && !v_any(v_lt(v_set1((T)LOGIT_LARGEST), h.top));
 }
 
-/* grad: NULL for none. */
-CE_INLINE void F(logit_group)(struct F(logit_sum) * sum, const T *x, const T *t, ptrdiff_t n, T *grad, vd factor,
-                              int stream, const int hard)
+/* s = (1 - 2 z) x and, if asked for, 1 - 2 z. */
+CE_INLINE V F(hard_exponent)(struct F(hardness) * h, V x, V z, V *sign)
+{
+    V other = v_sub(v_set1(1), z);
+    *sign = v_sub(other, z);
+    V s = v_mul(*sign, x);
+    h->soft = v_max(v_abs(v_mul(z, other)), h->soft);
+    h->top = v_max(s, h->top);
+    return s;
+}
+
+CE_STATIC int F(is_hard_group)(const struct F(logit_group) * g)
+{
+    struct F(hardness) h = {v_set1(0), v_set1(0)};
+    V sign;
+    for (ptrdiff_t i = 0; i < g->n; i += LANES) {
+        F(hard_exponent)(&h, F(load_logits)(g->x + i, g->n - i), F(load_targets)(g->t + i, g->n - i), &sign);
+    }
+    return F(is_hard)(h);
+}
+
+/* Returns whether the group was hard, if it was taken for that. */
+CE_INLINE int F(run_logits)(struct F(logit_sum) * sum, const struct F(logit_group) * g, const int hard, const int grad)
 {
     struct F(exp_shift) shift = F(exp_shift_by)(LOGIT_SHIFT);
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        V z = F(load_targets)(t + i, n - i);
-        V g = F(logits)(sum, F(load_logits)(x + i, n - i), z, &shift, factor, hard);
+    struct F(hardness) h = {v_set1(0), v_set1(0)};
+    struct F(logit_sum) local = *sum;
+    vd factor = g->factor;
+    for (ptrdiff_t i = 0; i < g->n; i += LANES) {
+        ptrdiff_t n = g->n - i;
+        V x = F(load_logits)(g->x + i, n), z = F(load_targets)(g->t + i, n), sign = z;
+        CE_PREFETCH(g->x + i + PREFETCH_AHEAD / sizeof(T));
+        CE_PREFETCH(g->t + i + PREFETCH_AHEAD / sizeof(T));
+        V s = hard ? F(hard_exponent)(&h, x, z, &sign) : v_neg(v_abs(x));
+        V slope = F(logits)(&local, s, x, z, &shift, factor, hard);
         if (!grad) {
             continue;
         }
-        if (n - i < LANES) {
-            v_store_part(grad + i, g, n - i);
-        } else if (stream) {
-            v_stream(grad + i, g);
+        slope = hard ? v_mul(sign, slope) : slope;
+        if (n < LANES) {
+            v_store_part(g->grad + i, slope, n);
+        } else if (g->stream) {
+            v_stream(g->grad + i, slope);
         } else {
-            v_store(grad + i, g);
+            v_store(g->grad + i, slope);
         }
+    }
+    *sum = local;
+    return grad || F(is_hard)(h);
+}
+
+CE_STATIC int F(hard_logits)(struct F(logit_sum) * s, const struct F(logit_group) * g)
+{
+    return F(run_logits)(s, g, 1, 0);
+}
+CE_STATIC int F(soft_logits)(struct F(logit_sum) * s, const struct F(logit_group) * g)
+{
+    return F(run_logits)(s, g, 0, 0);
+}
+CE_STATIC int F(hard_logits_grad)(struct F(logit_sum) * s, const struct F(logit_group) * g)
+{
+    return F(run_logits)(s, g, 1, 1);
+}
+CE_STATIC int F(soft_logits_grad)(struct F(logit_sum) * s, const struct F(logit_group) * g)
+{
+    return F(run_logits)(s, g, 0, 1);
+}
+
+CE_INLINE void F(empty_product)(struct F(logit_sum) * sum)
+{
+    for (int part = 0; part < WIDE_PARTS; part++) {
+        sum->product[part] = w64_set1(EMPTY_PRODUCT);
     }
 }
 
-CE_STATIC void F(hard_group)(struct F(logit_sum) * sum, const T *x, const T *t, ptrdiff_t n)
+/* sum += group. *hard: whether the last group was, and this one is. A group that is taken for hard and is not is done
+ * again, unless gradients have been written, maybe over the input. */
+CE_INLINE void F(add_logits)(struct F(logit_sum) * sum, const struct F(logit_group) * g, int *hard)
 {
-    F(logit_group)(sum, x, t, n, NULL, vd_set1(1), 0, 1);
-}
-CE_STATIC void F(soft_group)(struct F(logit_sum) * sum, const T *x, const T *t, ptrdiff_t n)
-{
-    F(logit_group)(sum, x, t, n, NULL, vd_set1(1), 0, 0);
-}
-CE_STATIC void F(hard_grad)(struct F(logit_sum) * sum, const T *x, const T *t, ptrdiff_t n, T *grad, vd factor,
-                            int stream)
-{
-    F(logit_group)(sum, x, t, n, grad, factor, stream, 1);
-}
-CE_STATIC void F(soft_grad)(struct F(logit_sum) * sum, const T *x, const T *t, ptrdiff_t n, T *grad, vd factor,
-                            int stream)
-{
-    F(logit_group)(sum, x, t, n, grad, factor, stream, 0);
+    F(empty_product)(sum);
+    if (!g->grad && *hard) {
+        *hard = F(hard_logits)(sum, g);
+        if (*hard) {
+            return;
+        }
+        F(empty_product)(sum);
+    } else {
+        *hard = F(is_hard_group)(g);
+    }
+    if (g->grad) {
+        (*hard ? F(hard_logits_grad) : F(soft_logits_grad))(sum, g);
+    } else {
+        (*hard ? F(hard_logits) : F(soft_logits))(sum, g);
+    }
 }
 
 CE_STATIC void F(bce_with_logits_sum)(const struct ce_element_loss *a)
 {
-    const T *x = (const T *)a->input, *t = (const T *)a->target;
     T *grad = (T *)a->grad;
-    int stream = a->stream && ((uintptr_t)grad & 63) == 0;
-    vd zero = vd_set1(0), one = vd_set1(1), factor = vd_set1(a->grad_scale);
-    struct vd2 total = {zero, zero}, empty = {vd_set1(EMPTY_PRODUCT), zero};
-#if WIDE_PARTS == 1
-    struct F(scaled) product = {{one, zero}, zero};
-#endif
+    int stream = a->stream && ((uintptr_t)grad & 63) == 0, hard = 1;
+    vd zero = vd_set1(0);
+    struct vd2 total = {zero, zero};
     struct F(logit_sum) sum;
     sum.linear = total;
+#if WIDE_PARTS == 1
+    struct F(scaled) product = {w64_set1(1), zero};
+#endif
     for (int64_t i = 0; i < a->n; i += LOGIT_GROUP * LANES) {
         ptrdiff_t n = a->n - i < LOGIT_GROUP * LANES ? (ptrdiff_t)(a->n - i) : LOGIT_GROUP * LANES;
-        int hard = F(is_hard)(x + i, t + i, n);
-        for (int part = 0; part < WIDE_PARTS; part++) {
-            sum.product[part] = empty;
-        }
-        if (grad) {
-            (hard ? F(hard_grad) : F(soft_grad))(&sum, x + i, t + i, n, grad + i, factor, stream);
-        } else {
-            (hard ? F(hard_group) : F(soft_group))(&sum, x + i, t + i, n);
-        }
+        const struct F(logit_group) g = {(const T *)a->input + i, (const T *)a->target + i, n,
+                                         grad ? grad + i : NULL,  vd_set1(a->grad_scale),   stream};
+        F(add_logits)(&sum, &g, &hard);
 #if WIDE_PARTS == 2
         vd lo = sum.product[0].hi, hi = sum.product[1].hi;
         w64_accumulate(&total, w64_from(log1p_short(vd_add(lo, vd_madd(lo, hi, hi)))));
@@ -197,18 +254,15 @@ CE_STATIC void F(bce_with_logits_sum)(const struct ce_element_loss *a)
         /* NaN has no mantissa */
         vdm finite = vd_lt(sum.product[0].hi, vd_set1(INFINITY));
         sum.linear.hi = vd_add(sum.linear.hi, vd_select(finite, zero, sum.product[0].hi));
-        sum.product[0].hi = vd_select(finite, sum.product[0].hi, one);
-        sum.product[0].lo = vd_select(finite, sum.product[0].lo, zero);
-        F(times_product)(&product, sum.product[0], 1);
+        F(times_product)(&product, w64_select(finite, sum.product[0], w64_set1(1)), 1);
         if ((i + n) % LOGIT_CHUNK == 0 || i + n == a->n) {
             w64_accumulate(&total, F(log_of_product)(product));
-            product = (struct F(scaled)){{one, zero}, zero};
+            product = (struct F(scaled)){w64_set1(1), zero};
         }
 #endif
     }
     w64_accumulate(&total, sum.linear);
     F(total_of)(total, a->sum);
-    (void)one;
     if (stream) {
         ce_stream_fence();
     }
