@@ -10,4 +10,5 @@
 #include "rows/soft_cross_entropy.h"
 #include "rows/cross_entropy.h"
 #include "rows/backward.h"
+#include "elements/maps.h"
 #include "elements/losses.h"

@@ -55,7 +55,7 @@ CE_STATIC void F(bce_each)(const struct ce_element_loss *a, int64_t first, int64
     const T *x = (const T *)a->input + first, *t = (const T *)a->target + first;
     for (int64_t i = 0; i < n; i += 8) {
         ptrdiff_t m = (ptrdiff_t)(n - i);
-        struct F(elements) e = {F(load_wide)(x + i, m, 1), F(load_wide)(t + i, m, 1), vd_set1(1), a};
+        struct F(elements) e = {F(load_wide)(x + i, m, 1), F(load_wide)(t + i, m, 1), vd_set1(1), a, 1, 0};
         W loss = F(bce_at)(&e).loss;
         w_accumulate(sum, w_select(vd_eq(F(valid)(m), vd_set1(0)), w_set1(0), loss));
     }
