@@ -45,5 +45,6 @@
 #define w_accumulate CE_W(accumulate)
 #define w_log CE_W(log)
 #define w_log1p CE_W(log1p)
+#define w_log1p_unit CE_W(log1p_unit)
 #define w_log1m CE_W(log1m)
 #define w_select CE_W(select)
