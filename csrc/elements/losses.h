@@ -164,144 +164,40 @@ CE_INLINE void F(run_elements)(const struct ce_element_loss *a, F(element_fn) * 
     }
 }
 
-/* Sums of float losses need no logarithm per element: the sum of logarithms is the logarithm of a product.
- * Weights would be exponents, so there must be none; and a gradient wants every element's own terms anyway. */
-#if WIDE_PARTS == 2
-#define PRODUCT_VECTORS 32 /* factors up to 2 to a product: no double overflows */
-
+/* Plain sums need no logarithm per element: the sum of logarithms is the logarithm of a product. Weights would be
+ * exponents, so there must be none. */
 CE_INLINE int F(is_plain_sum)(const struct ce_element_loss *a)
 {
-    return a->sum && !a->weight && !a->pos_weight && !a->grad && !a->hess && a->label_smoothing == 0;
+    return a->sum && !a->weight && !a->pos_weight && !a->grad_output && !a->hess && a->label_smoothing == 0;
 }
 
-/* q, with 1 + q the product of 1 + e_i: q + e + q e keeps the relative accuracy of small e. */
-CE_INLINE vd F(times_one_plus)(vd q, vd e) { return vd_add(q, vd_madd(q, e, e)); }
+#include "bce_sum.h"
 
-/* sum of (z or 1 - z) |x| + log(1 + e^-|x|), the logarithm taken of products. */
-CE_STATIC void F(bce_with_logits_sum)(const struct ce_element_loss *a)
-{
-    const T *x = (const T *)a->input, *t = (const T *)a->target;
-    struct F(exp_shift) shift = F(exp_shift_by)(0);
-    struct vd2 sum = {vd_set1(0), vd_set1(0)};
-    vd linear_lo = vd_set1(0), linear_hi = vd_set1(0);
-    for (int64_t i = 0; i < a->n; i += PRODUCT_VECTORS * LANES) {
-        vd q_lo = vd_set1(0), q_hi = vd_set1(0);
-        for (int64_t j = i; j < i + PRODUCT_VECTORS * LANES && j < a->n; j += LANES) {
-            ptrdiff_t n = (ptrdiff_t)(a->n - j);
-            /* past the end: x = inf with target 1 costs nothing */
-            V v = n >= LANES ? v_load(x + j) : v_load_part(x + j, n, INFINITY);
-            V z = n >= LANES ? v_load(t + j) : v_load_part(t + j, n, 1);
-            V size = v_abs(v), scale, tail;
-            F(exp_parts)(v_neg(size), &shift, &scale, &tail);
-            V rest = v_mul(scale, tail);
-            q_lo = F(times_one_plus)(q_lo, vd_add(vf_widen_lo(scale), vf_widen_lo(rest)));
-            q_hi = F(times_one_plus)(q_hi, vd_add(vf_widen_hi(scale), vf_widen_hi(rest)));
-            vd z_lo = vf_widen_lo(z), z_hi = vf_widen_hi(z), one = vd_set1(1), zero = vd_set1(0);
-            vd size_lo = vf_widen_lo(size), size_hi = vf_widen_hi(size);
-            vd side_lo = vd_select(vd_lt(vf_widen_lo(v), zero), z_lo, vd_sub(one, z_lo));
-            vd side_hi = vd_select(vd_lt(vf_widen_hi(v), zero), z_hi, vd_sub(one, z_hi));
-            linear_lo = vd_add(linear_lo, vd_select(vd_eq(side_lo, zero), zero, vd_mul(side_lo, size_lo)));
-            linear_hi = vd_add(linear_hi, vd_select(vd_eq(side_hi, zero), zero, vd_mul(side_hi, size_hi)));
-        }
-        w_accumulate(&sum, vd_add(log1p_short(q_lo), log1p_short(q_hi)));
-    }
-    w_accumulate(&sum, vd_add(linear_lo, linear_hi));
-    F(total_of)(sum, a->sum);
-}
+#include "bce_with_logits_sum.h"
 
-/* Product of doubles kept as mantissa and exponent. */
-struct F(product) {
-    vd mantissa, exponent;
-};
-
-CE_INLINE void F(normalise)(struct F(product) * p)
-{
-    vdm zero = vd_eq(p->mantissa, vd_set1(0)); /* log 0, or NaN: neither has an exponent to move */
-    vdm usual = vd_lt(p->mantissa, vd_set1(INFINITY));
-    vd mantissa = vd_select(usual, vd_get_mantissa(p->mantissa), p->mantissa);
-    p->exponent = vd_add(p->exponent, vd_select(usual, vd_get_exponent(p->mantissa), vd_set1(0)));
-    p->exponent = vd_select(zero, vd_set1(0), p->exponent);
-    p->mantissa = vd_select(zero, vd_set1(0), mantissa);
-}
-
-/* Targets of eight elements are all 0 or 1. */
-CE_INLINE int F(is_hard)(vd z) { return !vd_any(vd_lt(vd_set1(0), vd_mul(z, vd_sub(vd_set1(1), z)))); }
-
-/* Factors up to 1 of a product: those below 1/2 by mantissa and exponent, the others as 1 + q, which keeps what they
- * differ from 1 by. */
-struct F(factors_below_1) {
-    struct F(product) small;
-    vd q;
-};
-
-/* Six factors of at least 2^-149, and 1 + q, do not underflow. */
-CE_INLINE void F(fold)(struct F(factors_below_1) * f)
-{
-    vdm far = vd_lt(f->q, vd_set1(-0.5));
-    f->small.mantissa = vd_mul(f->small.mantissa, vd_select(far, vd_add(vd_set1(1), f->q), vd_set1(1)));
-    f->q = vd_select(far, vd_set1(0), f->q);
-    F(normalise)(&f->small);
-}
-
-/* sum of -log of p where the target is 1 and of 1 - p where it is 0; soft targets take the general way. */
-CE_STATIC void F(bce_sum)(const struct ce_element_loss *a)
-{
-    const T *x = (const T *)a->input, *t = (const T *)a->target;
-    struct vd2 sum = {vd_set1(0), vd_set1(0)};
-    vd lowest = vd_set1((T)a->eps), highest = vd_set1((T)1 - (T)a->eps), one = vd_set1(1), zero = vd_set1(0);
-    vd floor = w_exp(vd_set1(a->log_floor)), half = vd_set1(0.5);
-    struct F(factors_below_1) f = {{one, zero}, zero};
-    int factors = 0;
-    for (int64_t i = 0; i < a->n; i += 8) {
-        ptrdiff_t n = (ptrdiff_t)(a->n - i);
-        struct F(elements) e = {F(load_wide)(x + i, n, 1), F(load_wide)(t + i, n, 1), one, a};
-        if (F(is_hard)(e.t)) {
-            vdm hit = vd_eq(e.t, one);
-            vd p = vd_min(highest, vd_max(lowest, e.x));
-            vd less = vd_select(hit, vd_sub(p, one), vd_neg(p)); /* the factor, less 1 */
-            if (n < 8) {
-                less = vd_select(vd_eq(F(valid)(n), one), less, zero);
-            }
-            vd factor = vd_select(hit, p, vd_add(one, less));
-            vdm small = vd_lt(factor, half);
-            f.small.mantissa = vd_mul(f.small.mantissa, vd_select(small, vd_max(floor, factor), one));
-            f.q = F(times_one_plus)(f.q, vd_select(small, zero, less));
-            if (++factors == 6) {
-                F(fold)(&f);
-                factors = 0;
-            }
-        } else {
-            vd loss = F(bce_at)(&e).loss;
-            w_accumulate(&sum, vd_select(vd_eq(F(valid)(n), one), loss, zero));
-        }
-    }
-    F(fold)(&f);
-    vd log_product = vd_madd(f.small.exponent, vd_set1(LN2_HI + LN2_LO), w_log(f.small.mantissa));
-    w_accumulate(&sum, vd_neg(vd_add(log_product, w_log1m(vd_neg(f.q)))));
-    F(total_of)(sum, a->sum);
-}
-#endif
-
+/* Nothing is written where a number is outside. */
 CE_STATIC void F(binary_cross_entropy)(const struct ce_element_loss *a)
 {
-#if WIDE_PARTS == 2
-    if (F(is_plain_sum)(a)) {
+    if (F(is_plain_sum)(a) && !a->grad) {
         F(bce_sum)(a);
         return;
     }
-#endif
-    F(run_elements)(a, F(bce_at));
+    int outside = a->outside_unit && F(outside_unit)(a);
+    if (a->outside_unit) {
+        *a->outside_unit = outside;
+    }
+    if (!outside && (a->loss || a->sum)) {
+        F(run_elements)(a, F(bce_at));
+    }
 }
 
 CE_STATIC void F(binary_cross_entropy_with_logits)(const struct ce_element_loss *a)
 {
-#if WIDE_PARTS == 2
     if (F(is_plain_sum)(a)) {
         F(bce_with_logits_sum)(a);
-        return;
+    } else {
+        F(run_elements)(a, F(bce_with_logits_at));
     }
-#endif
-    F(run_elements)(a, F(bce_with_logits_at));
 }
 
 CE_STATIC void F(kl_div)(const struct ce_element_loss *a) { F(run_elements)(a, F(kl_div_at)); }
