@@ -51,8 +51,13 @@ struct F(elements) {
 
 typedef struct F(outcome) F(element_fn)(const struct F(elements) *);
 
-/* a * b with 0 times anything 0: 0 log 0 = 0. */
-CE_INLINE W F(times_or_zero)(vd a, W b) { return w_select(vd_eq(a, vd_set1(0)), w_set1(0), w_mul(w_from(a), b)); }
+/* a * b with 0 times infinity 0: 0 log 0 = 0. A NaN stays. */
+CE_INLINE W F(times_or_zero)(vd a, W b)
+{
+    vd size = w_round(b);
+    W zero = w_select(vd_eq(size, size), w_set1(0), b);
+    return w_select(vd_eq(a, vd_set1(0)), zero, w_mul(w_from(a), b));
+}
 
 /* z sp(-x) a + (1 - z) sp(x) with sp(x) = max(x, 0) + log(1 + e^-|x|): (1 - z or a z) |x| + (1 + (a - 1) z) log(1 + e^-|x|).
  * grad = (1 - z) p - a z q,  hess = (1 + (a - 1) z) p q,  p = sigmoid(x), q = sigmoid(-x). */
@@ -106,7 +111,8 @@ CE_INLINE struct F(outcome) F(kl_div_at)(const struct F(elements) * e)
     W t = e->a->log_target ? w_exp(e->t) : w_from(e->t);
     W log_t = e->a->log_target ? w_from(e->t) : w_log(e->t);
     vdm none = vd_eq(w_round(t), vd_set1(0));
-    o.loss = w_select(none, w_set1(0), w_mul(t, w_sub(log_t, w_from(e->x))));
+    W nothing = w_select(vd_eq(e->x, e->x), w_set1(0), w_from(e->x)); /* a NaN stays */
+    o.loss = w_select(none, nothing, w_mul(t, w_sub(log_t, w_from(e->x))));
     o.grad = w_sub(w_set1(0), t);
     o.hess = w_set1(0);
     return o;
@@ -122,13 +128,17 @@ CE_INLINE struct F(outcome) F(mse_at)(const struct F(elements) * e)
     return o;
 }
 
+/* Sums of floats: SUM_VECTORS additions to a lane in doubles, then with their rounding errors; thousands in doubles alone
+ * would cost the last bits. */
+#define SUM_VECTORS 16
+
 /* The loop around a loss: weights, then either the loss or its sum, and the gradients. */
 CE_INLINE void F(run_elements)(const struct ce_element_loss *a, F(element_fn) * at)
 {
     const T *x = (const T *)a->input, *t = (const T *)a->target, *weight = (const T *)a->weight;
     const T *pos_weight = (const T *)a->pos_weight, *grad_output = (const T *)a->grad_output;
     T *loss = (T *)a->loss, *grad = (T *)a->grad, *hess = (T *)a->hess;
-    struct vd2 sum = {vd_set1(0), vd_set1(0)};
+    struct vd2 sum = {vd_set1(0), vd_set1(0)}, part = sum;
     for (int64_t i = 0; i < a->n; i += 8) {
         ptrdiff_t n = (ptrdiff_t)(a->n - i);
         struct F(elements) e = {F(load_wide)(x + i, n, 0), F(load_wide)(t + i, n, 0), vd_set1(1), a};
@@ -143,12 +153,20 @@ CE_INLINE void F(run_elements)(const struct ce_element_loss *a, F(element_fn) * 
         if (loss) {
             F(store_wide)(loss + i, w_round(o.loss), n);
         } else {
-            w_accumulate(&sum, w_select(vd_eq(F(valid)(n), vd_set1(0)), w_set1(0), o.loss));
+            w_accumulate(&part, w_select(vd_eq(F(valid)(n), vd_set1(0)), w_set1(0), o.loss));
+            if (i / 8 % SUM_VECTORS == SUM_VECTORS - 1 || n <= 8) {
+                w64_accumulate(&sum, part);
+                part = (struct vd2){vd_set1(0), vd_set1(0)};
+            }
         }
         if (!grad && !hess) {
             continue;
         }
-        W scale = w_mul(w_set1(a->grad_scale), w_from(w));
+        if (weight) { /* 0 makes an infinite slope 0 */
+            o.grad = F(times_or_zero)(w, o.grad);
+            o.hess = w_mul(o.hess, w_from(w));
+        }
+        W scale = w_set1(a->grad_scale);
         if (grad_output) {
             scale = w_mul(scale, w_from(F(load_wide)(grad_output + i, n, 0)));
         }
