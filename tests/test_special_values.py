@@ -125,6 +125,7 @@ LOSSES = [
     Line("binary_cross_entropy", NAN, 0, {}, NAN, NAN),
     Line("binary_cross_entropy", NAN, 1, {}, NAN, NAN),
     Line("binary_cross_entropy", NAN, 1, {"eps": 0.125}, NAN, NAN),
+    Line("binary_cross_entropy", 0.5, NAN, {}, NAN, NAN),
     Line("binary_cross_entropy", 0, 0, {"log_floor": -INF}, 0, 1),
     Line("binary_cross_entropy", 1, 1, {"log_floor": -INF}, 0, -1),
     Line("binary_cross_entropy", 0, 1, {"log_floor": -INF}, INF, -INF),
@@ -133,6 +134,7 @@ LOSSES = [
     Line("binary_cross_entropy", 1, 0.25, {"log_floor": -INF}, INF, INF),
     Line("binary_cross_entropy", 0, 1, {"log_floor": -3.0}, 3, 0),
     Line("binary_cross_entropy", 0.01, 1, {"log_floor": -3.0}, 3, 0),
+    Line("binary_cross_entropy", 0.5, 1, {"log_floor": 0.0}, 0, 0),
     Line("binary_cross_entropy", 0, 1, {"eps": 0.125}, np.log(8), 0),
     Line("binary_cross_entropy", 1, 0, {"eps": 0.125}, np.log(8), 0),
     Line("binary_cross_entropy", 1, 1, {"eps": 0.125}, -np.log(0.875), 0),
@@ -142,7 +144,10 @@ LOSSES = [
     Line("binary_cross_entropy", 0, 1, {"eps": 0.125, "log_floor": -1.0}, 1, 0),
     Line("binary_cross_entropy", 0, 1, {"weight": 0}, 0, 0),
     Line("binary_cross_entropy", 0, 1, {"weight": 2}, 200, 0),
+    Line("binary_cross_entropy", 0, 1, {"weight": 0, "log_floor": -INF}, 0, 0),
+    Line("binary_cross_entropy", 1, 0.25, {"weight": 0, "log_floor": -INF}, 0, 0),
     Line("binary_cross_entropy", 0, 1, {"weight": 2, "log_floor": -INF}, INF, -INF),
+    Line("binary_cross_entropy", NAN, 1, {"weight": 0}, NAN, NAN),
     # ---- binary_cross_entropy_with_logits
     Line("binary_cross_entropy_with_logits", 0, 0, {}, LN2, 0.5, 0.25),
     Line("binary_cross_entropy_with_logits", -0.0, 1, {}, LN2, -0.5, 0.25),
@@ -169,6 +174,7 @@ LOSSES = [
     Line("binary_cross_entropy_with_logits", -INF, 1, {"weight": 0}, 0, 0, 0),
     Line("binary_cross_entropy_with_logits", INF, 0, {"weight": 0}, 0, 0, 0),
     Line("binary_cross_entropy_with_logits", INF, 0, {"weight": 2}, INF, 2, 0),
+    Line("binary_cross_entropy_with_logits", NAN, 0, {"weight": 0}, NAN, NAN, NAN),
     # ---- kl_div
     Line("kl_div", -1, 0, {}, 0, 0),
     Line("kl_div", 0, 1, {}, 0, -1),
@@ -192,6 +198,8 @@ LOSSES = [
     Line("mse_loss", NAN, 0, {}, NAN, NAN, 2),
     Line("mse_loss", 0, NAN, {}, NAN, NAN, 2),
     Line("mse_loss", 3, 1, {"weight": 0}, 0, 0, 0),
+    Line("mse_loss", INF, 0, {"weight": 0}, 0, 0, 0),
+    Line("mse_loss", INF, INF, {"weight": 0}, NAN, NAN, 0),
     Line("mse_loss", INF, 0, {"weight": 2}, INF, INF, 4),
 ]
 
@@ -472,18 +480,18 @@ ELEMENT_AXES = {
         [0.0, 0.25, 1.0, NAN],
         [{}, {"label_smoothing": 0.25}, {"label_smoothing": 1.0}],
     ),
-    "kl_div": ([-INF, -1e4, -1.0, 0.0, 1.0, INF], [0.0, TINY, 0.25, 1.0, NAN], [{}]),
-    "kl_div of logarithms": ([-INF, -1e4, -1.0, 0.0, INF], [-INF, -50.0, 0.0, NAN], [{"log_target": True}]),
+    "kl_div": ([-INF, -1e4, -1.0, 0.0, 1.0, INF, NAN], [0.0, TINY, 0.25, 1.0, NAN], [{}]),
+    "kl_div of logarithms": ([-INF, -1e4, -1.0, 0.0, INF, NAN], [-INF, -50.0, 0.0, NAN], [{"log_target": True}]),
     "mse_loss": ([-INF, -1e4, 0.0, 1.0, INF, NAN], [-INF, -1e4, 0.0, 1.0, INF, NAN], [{}]),
 }
 
 
 @pytest.mark.parametrize("name", ELEMENT_AXES)
 def test_every_pair_of_special_elements(name, dtype, isa):
-    """All combinations of input, target and pos_weight, with every option."""
+    """All combinations of input, target, weight and pos_weight, with every option."""
     inputs, targets, choices = ELEMENT_AXES[name]
     name = name.split()[0]
-    weights = [k for k in ("pos_weight",) if k in inspect.signature(getattr(ce, name)).parameters]
+    weights = [k for k in ("weight", "pos_weight") if k in inspect.signature(getattr(ce, name)).parameters]
     for used in itertools.chain.from_iterable(itertools.combinations(weights, k) for k in range(len(weights) + 1)):
         columns = zip(*itertools.product(inputs, targets, *([0.0, 2.0] for _ in used)), strict=True)
         x, t, *values = (in_dtype(column, dtype) for column in columns)

@@ -53,12 +53,14 @@ CE_STATIC int F(outside_unit)(const struct ce_element_loss *a)
 CE_STATIC void F(bce_each)(const struct ce_element_loss *a, int64_t first, int64_t n, struct vd2 *sum)
 {
     const T *x = (const T *)a->input + first, *t = (const T *)a->target + first;
+    struct vd2 part = {vd_set1(0), vd_set1(0)};
     for (int64_t i = 0; i < n; i += 8) {
         ptrdiff_t m = (ptrdiff_t)(n - i);
         struct F(elements) e = {F(load_wide)(x + i, m, 1), F(load_wide)(t + i, m, 1), vd_set1(1), a, 1, 0};
         W loss = F(bce_at)(&e).loss;
-        w_accumulate(sum, w_select(vd_eq(F(valid)(m), vd_set1(0)), w_set1(0), loss));
+        w_accumulate(&part, w_select(vd_eq(F(valid)(m), vd_set1(0)), w_set1(0), loss));
     }
+    w64_accumulate(sum, part);
 }
 
 /* p *= (1 - t) - x. The pair is exact to 2^-106; without it lo stays as it is. */

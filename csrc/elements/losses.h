@@ -14,8 +14,13 @@ struct F(elements) {
 
 typedef struct F(outcome) F(element_fn)(const struct F(elements) *);
 
-/* a * b with 0 times anything 0: 0 log 0 = 0. */
-CE_INLINE W F(times_or_zero)(vd a, W b) { return w_select(vd_eq(a, vd_set1(0)), w_set1(0), w_mul(w_from(a), b)); }
+/* a * b with 0 times infinity 0: 0 log 0 = 0. A NaN stays. */
+CE_INLINE W F(times_or_zero)(vd a, W b)
+{
+    vd size = w_round(b);
+    W zero = w_select(vd_eq(size, size), w_set1(0), b);
+    return w_select(vd_eq(a, vd_set1(0)), zero, w_mul(w_from(a), b));
+}
 
 /* z sp(-x) a + (1 - z) sp(x) with sp(x) = max(x, 0) + log(1 + e^-|x|): (1 - z or a z) |x| + (1 + (a - 1) z) log(1 + e^-|x|).
  * grad = (1 - z) p - a z q,  hess = (1 + (a - 1) z) p q,  p = sigmoid(x), q = sigmoid(-x). */
@@ -79,7 +84,8 @@ CE_INLINE struct F(outcome) F(kl_div_at)(const struct F(elements) * e)
     W t = e->a->log_target ? w_exp(e->t) : w_from(e->t);
     W log_t = e->a->log_target ? w_from(e->t) : w_log(e->t);
     vdm none = vd_eq(w_round(t), vd_set1(0));
-    o.loss = w_select(none, w_set1(0), w_mul(t, w_sub(log_t, w_from(e->x))));
+    W nothing = w_select(vd_eq(e->x, e->x), w_set1(0), w_from(e->x)); /* a NaN stays */
+    o.loss = w_select(none, nothing, w_mul(t, w_sub(log_t, w_from(e->x))));
     o.grad = w_sub(w_set1(0), t);
     o.hess = w_set1(0);
     return o;
@@ -120,10 +126,11 @@ CE_INLINE void F(run_eight)(const struct ce_element_loss *a, F(element_fn) * at,
     if (!slopes) {
         return;
     }
-    W scale = w_set1(a->grad_scale);
-    if (weight) {
-        scale = w_mul(scale, w_from(w));
+    if (weight) { /* 0 makes an infinite slope 0 */
+        o.grad = F(times_or_zero)(w, o.grad);
+        o.hess = w_mul(o.hess, w_from(w));
     }
+    W scale = w_set1(a->grad_scale);
     if (grad_output) {
         scale = w_mul(scale, w_from(F(load_wide)(grad_output + i, n, 0)));
     }
@@ -135,15 +142,24 @@ CE_INLINE void F(run_eight)(const struct ce_element_loss *a, F(element_fn) * at,
     }
 }
 
+/* Sums of floats: so many additions to a lane in doubles, then with their rounding errors; thousands in doubles alone would
+ * cost the last bits. */
+#define SUM_VECTORS 16
+
 CE_INLINE void F(run_all)(const struct ce_element_loss *a, F(element_fn) * at, int plain, int slopes)
 {
     struct vd2 sum = {vd_set1(0), vd_set1(0)};
-    int64_t i = 0;
-    for (; i + 8 <= a->n; i += 8) {
-        F(run_eight)(a, at, i, 8, plain, slopes, &sum);
-    }
-    if (i < a->n) {
-        F(run_eight)(a, at, i, (ptrdiff_t)(a->n - i), plain, slopes, &sum);
+    for (int64_t i = 0; i < a->n;) {
+        struct vd2 part = {vd_set1(0), vd_set1(0)};
+        int64_t end = a->n - i < 8 * SUM_VECTORS ? a->n : i + 8 * SUM_VECTORS;
+        for (; i + 8 <= end; i += 8) {
+            F(run_eight)(a, at, i, 8, plain, slopes, &part);
+        }
+        if (i < end) {
+            F(run_eight)(a, at, i, (ptrdiff_t)(end - i), plain, slopes, &part);
+            i = end;
+        }
+        w64_accumulate(&sum, part);
     }
     if (a->sum) {
         F(total_of)(sum, a->sum);
