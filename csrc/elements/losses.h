@@ -46,6 +46,7 @@ CE_INLINE struct F(outcome) F(bce_with_logits_at)(const struct F(elements) * e)
         /* neither sigmoid by subtraction from 1 */
         W near = w_div(one, w_add(one, tail)), far = w_mul(tail, near);
         W p = w_select(negative, far, near), q = w_select(negative, near, far);
+        both = w_select(vd_eq(e->t, e->t), both, w_from(e->t)); /* a NaN stays */
         o.grad = w_sub(w_mul(other, p), w_mul(hit, q));
         o.hess = w_mul(both, w_mul(p, q));
     }
