@@ -231,6 +231,22 @@ CE_INLINE void F(tile_add)(struct F(lane_sum) * s, V scale, V tail)
 #endif
 }
 
+/* What tile_add and lane_flush make of zero and one exponential. */
+CE_INLINE void F(tile_single)(struct F(lane_sum) * s, V scale, V tail)
+{
+    V product = v_mul(scale, tail);
+#if WIDE_PARTS == 2
+    s->a = vf_widen_lo(scale);
+    s->b = vf_widen_hi(scale);
+    s->tails_a = vf_widen_lo(product);
+    s->tails_b = vf_widen_hi(product);
+#else
+    s->a = scale;
+    s->b = product;
+    s->lost = vd_set1(0);
+#endif
+}
+
 /* The accumulators added in the tree of lane_total; those past `used` are 0. */
 CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(group) * g)
 {
@@ -266,29 +282,45 @@ CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(gro
 #endif
 }
 
+/* The exponentials of class c. */
+CE_INLINE void F(tile_exp)(const T *tile, ptrdiff_t c, const struct F(tile_shift) * shift, int has_base, T *exps,
+                           V *scale, V *tail)
+{
+    V x = v_load(tile + c * LANES);
+    if (has_base) {
+        x = v_sub(x, shift->base);
+    }
+    F(exp_parts)(x, &shift->shift, scale, tail);
+    if (exps) {
+        v_store(exps + c * LANES, v_madd(*scale, *tail, *scale));
+    }
+}
+
 CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F(tile_shift) * shift, int has_base,
                               T *exps, struct F(group) * g)
 {
     struct F(lane_sum) s[LANES];
+    V scale, tail;
+    if (n_classes <= LANES) {
+        for (ptrdiff_t c = 0; c < n_classes; c++) {
+            F(tile_exp)(tile, c, shift, has_base, exps, &scale, &tail);
+            F(tile_single)(&s[c], scale, tail);
+        }
+        F(tile_total)(s, (int)n_classes, g);
+        return;
+    }
     for (ptrdiff_t block = 0; block < n_classes; block += BLOCK) {
         for (int l = 0; l < LANES && block + l < n_classes; l++) {
             struct F(lane_sum) sum = block ? s[l] : F(lane_zero)();
             for (ptrdiff_t c = block + l; c < block + BLOCK && c < n_classes; c += LANES) {
-                V x = v_load(tile + c * LANES), scale, tail;
-                if (has_base) {
-                    x = v_sub(x, shift->base);
-                }
-                F(exp_parts)(x, &shift->shift, &scale, &tail);
+                F(tile_exp)(tile, c, shift, has_base, exps, &scale, &tail);
                 F(tile_add)(&sum, scale, tail);
-                if (exps) {
-                    v_store(exps + c * LANES, v_madd(scale, tail, scale));
-                }
             }
             F(lane_flush)(&sum);
             s[l] = sum;
         }
     }
-    F(tile_total)(s, n_classes < LANES ? (int)n_classes : LANES, g);
+    F(tile_total)(s, LANES, g);
 }
 
 CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, struct F(group) * g)
@@ -313,7 +345,8 @@ CE_INLINE int F(tile_factors)(const struct F(group) * g, const double times[GROU
         struct vd2 p = vd_two_product(vd_load(g->inv_hi + 8 * k), factor);
         product[k] = p.hi;
         rest[k] = vd_madd(vd_load(g->inv_lo + 8 * k), factor, p.lo);
-        plain &= !vd_any(vd_lt(vd_abs(p.hi), vd_set1(F(FACTOR_SMALL)))) && !vd_any(vd_lt(vd_set1(T_MAX), vd_abs(p.hi)));
+        vd size = vd_select(vd_eq(p.hi, vd_set1(0)), vd_set1(1), vd_abs(p.hi)); /* 0 is a row that is ignored */
+        plain &= !vd_any(vd_lt(size, vd_set1(F(FACTOR_SMALL)))) && !vd_any(vd_lt(vd_set1(T_MAX), size));
     }
 #if WIDE_PARTS == 2
     *hi = vf_narrow(product[0], product[1]);
