@@ -67,7 +67,10 @@ struct ce_element_loss {
     double label_smoothing; /* binary_cross_entropy_with_logits: target * (1 - s) + s / 2 */
     double log_floor;       /* binary_cross_entropy: the logarithms are not taken below this; -inf for exact */
     double eps;             /* binary_cross_entropy: input is clipped to [eps, 1 - eps]; 0 for exact */
-    int log_target;         /* kl_div: target is given as its logarithm */
+    int *outside_unit; /* binary_cross_entropy, NULL: not asked. Set to whether a number of input or target is outside
+                               [0, 1] (NaN is not); then nothing else is written but the sum, which means nothing.
+                               With loss and sum both NULL there is only this check. */
+    int log_target;    /* kl_div: target is given as its logarithm */
     void *loss;
     double *sum;             /* [2] */
     double grad_scale;       /* factor on every element of grad and hess */

@@ -12,4 +12,5 @@
 #include "rows/lanes_cross_entropy.h"
 #include "rows/nll_loss.h"
 #include "rows/backward.h"
+#include "elements/maps.h"
 #include "elements/losses.h"

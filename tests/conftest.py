@@ -33,10 +33,9 @@ def dtype(request):
 @pytest.fixture(params=[1, 2, 3])
 def num_threads(request):
     """Set for all calls of the test that do not say otherwise."""
-    before = ce.get_num_threads()
     ce.set_num_threads(request.param)
     yield request.param
-    ce.set_num_threads(before)
+    ce.set_num_threads(None)
 
 
 def pytest_configure(config):

@@ -28,12 +28,18 @@ def tree(root, files):
 def kernel_default(monkeypatch):
     """A build with OpenMP, of 3 threads; the list of the defaults that the kernels are given."""
     given = []
-    for name in ("_default", "_initial", "_serial"):
-        monkeypatch.setattr(_threading, name, getattr(_threading, name))
-    monkeypatch.setattr(_threading, "_serial", False)
-    monkeypatch.setattr(_threading, "_initial", 3)
-    monkeypatch.setattr(_kernels, "set_default_threads", given.append)
-    return given
+    for name, value in (("_initial", 3), ("_initial_is_limited", False), ("_serial", False)):
+        monkeypatch.setattr(_threading, name, value)
+    keep = _kernels.set_default_threads
+
+    def set_default_threads(n, limited):
+        given.append(n)
+        keep(n, limited)
+
+    monkeypatch.setattr(_kernels, "set_default_threads", set_default_threads)
+    yield given
+    monkeypatch.undo()
+    _threading.set_num_threads(None)
 
 
 class TestPrecedence:
@@ -169,9 +175,8 @@ class TestQuota:
 
 @pytest.mark.skipif(not _kernels.openmp_enabled(), reason="a build without OpenMP has one thread")
 def test_the_kernels_know_the_default():
-    before = _threading.get_num_threads()
     try:
         _threading.set_num_threads(2)
         assert _kernels.get_default_threads() == 2
     finally:
-        _threading.set_num_threads(before)
+        _threading.set_num_threads(None)

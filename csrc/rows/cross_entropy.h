@@ -32,9 +32,12 @@ CE_STATIC void F(group_losses)(const struct ce_row_loss *a, int64_t first, const
 CE_STATIC void F(index_scales)(const struct ce_row_loss *a, int64_t first, const struct F(group) * g,
                                double scale[GROUP_MAX])
 {
-    for (int i = 0; i < GROUP_MAX; i++) {
+    for (int i = g->n; i < GROUP_MAX; i++) {
+        scale[i] = 0;
+    }
+    for (int i = 0; i < g->n; i++) {
         int64_t r = first + i;
-        scale[i] = i < g->n && !F(is_ignored)(a, r) ? F(row_scale)(a, r) : 0;
+        scale[i] = F(is_ignored)(a, r) ? 0 : F(row_scale)(a, r);
         if (a->class_weight && scale[i] != 0) {
             scale[i] *= a->class_weight[a->target[r]];
         }
@@ -94,10 +97,11 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(shift_guess) guess = {0, 1};
+    struct F(writer) w = {.stream = a->stream};
     int step = a->grad.data || a->hess.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
-        struct F(factor) f[GROUP_MAX];
+        struct F(factors) f;
         double scale[GROUP_MAX], at_target[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
@@ -108,8 +112,8 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             if (F(is_ignored)(a, first + i)) {
                 continue;
             }
-            F(prepare_row)(grad.data + i * grad.stride, n, a->stream);
             if (a->grad.data || a->hess.data) {
+                F(prepare_row)(&w, grad.data + i * grad.stride);
                 exps = F(exps_of)(a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];
@@ -125,11 +129,11 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         F(group_inverses)(&g);
         F(index_scales)(a, first, &g, scale);
         F(target_grads)(&g, scale, at_target);
-        F(group_factors)(&g, scale, f);
+        F(group_factors)(&g, scale, &f);
         for (int i = 0; i < g.n; i++) {
             T *out = grad.data + i * grad.stride, *hess_out = a->hess.data ? hess.data + i * hess.stride : NULL;
             if (F(is_ignored)(a, first + i)) {
-                F(zero_row)(out, n);
+                F(write_zeros)(&w, out, n);
                 if (hess_out) {
                     F(zero_row)(hess_out, n);
                 }
@@ -138,15 +142,13 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             if (hess_out) {
                 F(write_hessian)(hess_out, x.data + i * x.stride, n, &g, i, scale[i]);
             }
-            F(write_probabilities)(out, F(exps_of)(a->scratch, n, i), n, &g, i, f + i, scale[i],
-                                   (ptrdiff_t)a->target[first + i], (T)at_target[i], a->stream);
+            struct F(special) at = {(ptrdiff_t)a->target[first + i], (T)at_target[i]};
+            F(write_probabilities)(&w, out, F(exps_of)(a->scratch, n, i), n, &g, i, &f, scale[i], at);
         }
         F(unpack_rows)(&a->grad, first, g.n, n, grad);
         if (a->hess.data) {
             F(unpack_rows)(&a->hess, first, g.n, n, hess);
         }
     }
-    if (a->stream) {
-        ce_stream_fence();
-    }
+    F(finish_writing)(&w);
 }

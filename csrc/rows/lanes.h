@@ -231,30 +231,10 @@ CE_INLINE void F(tile_add)(struct F(lane_sum) * s, V scale, V tail)
 #endif
 }
 
-/* What tile_add and lane_flush make of zero and one exponential. */
-CE_INLINE void F(tile_single)(struct F(lane_sum) * s, V scale, V tail)
-{
-    V product = v_mul(scale, tail);
-#if WIDE_PARTS == 2
-    s->a = vf_widen_lo(scale);
-    s->b = vf_widen_hi(scale);
-    s->tails_a = vf_widen_lo(product);
-    s->tails_b = vf_widen_hi(product);
-#else
-    s->a = scale;
-    s->b = product;
-    s->lost = vd_set1(0);
-#endif
-}
-
 /* The accumulators added in the tree of lane_total; those past `used` are 0. */
 CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(group) * g)
 {
 #if WIDE_PARTS == 2
-    for (int i = 0; i < used; i++) {
-        s[i].a = vd_add(s[i].a, s[i].tails_a);
-        s[i].b = vd_add(s[i].b, s[i].tails_b);
-    }
     for (int width = 8; width >= 1; width /= 2) {
         for (int i = 0; i < width && i + width < used; i++) {
             s[i].a = vd_add(s[i].a, s[i + width].a);
@@ -265,9 +245,6 @@ CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(gro
     vd_store(g->sum_hi, s[0].a);
     vd_store(g->sum_hi + 8, s[0].b);
 #else
-    for (int i = 0; i < used; i++) {
-        s[i].b = vd_add(s[i].b, s[i].lost);
-    }
     for (int width = 4; width >= 1; width /= 2) {
         for (int i = 0; i < width && i + width < used; i++) {
             struct vd2 t = vd_two_sum(s[i].a, s[i + width].a);
@@ -282,100 +259,67 @@ CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(gro
 #endif
 }
 
-/* The exponentials of class c. */
-CE_INLINE void F(tile_exp)(const T *tile, ptrdiff_t c, const struct F(tile_shift) * shift, int has_base, T *exps,
-                           V *scale, V *tail)
+/* After a lane's last class: the tails join the scales. */
+CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
 {
-    V x = v_load(tile + c * LANES);
-    if (has_base) {
-        x = v_sub(x, shift->base);
-    }
-    F(exp_parts)(x, &shift->shift, scale, tail);
-    if (exps) {
-        v_store(exps + c * LANES, v_madd(*scale, *tail, *scale));
-    }
+#if WIDE_PARTS == 2
+    s->a = vd_add(s->a, s->tails_a);
+    s->b = vd_add(s->b, s->tails_b);
+#else
+    s->b = vd_add(s->b, s->lost);
+#endif
 }
 
-CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F(tile_shift) * shift, int has_base,
-                              T *exps, struct F(group) * g)
+/* one_block: n_classes <= BLOCK, so that no accumulator is taken up again. */
+CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int one_block, const struct F(tile_shift) * shift,
+                              int has_base, T *exps, struct F(group) * g)
 {
     struct F(lane_sum) s[LANES];
-    V scale, tail;
-    if (n_classes <= LANES) {
-        for (ptrdiff_t c = 0; c < n_classes; c++) {
-            F(tile_exp)(tile, c, shift, has_base, exps, &scale, &tail);
-            F(tile_single)(&s[c], scale, tail);
-        }
-        F(tile_total)(s, (int)n_classes, g);
-        return;
-    }
-    for (ptrdiff_t block = 0; block < n_classes; block += BLOCK) {
+    for (ptrdiff_t block = 0; block < (one_block ? 1 : n_classes); block += BLOCK) {
         for (int l = 0; l < LANES && block + l < n_classes; l++) {
             struct F(lane_sum) sum = block ? s[l] : F(lane_zero)();
             for (ptrdiff_t c = block + l; c < block + BLOCK && c < n_classes; c += LANES) {
-                F(tile_exp)(tile, c, shift, has_base, exps, &scale, &tail);
+                V x = v_load(tile + c * LANES), scale, tail;
+                if (has_base) {
+                    x = v_sub(x, shift->base);
+                }
+                F(exp_parts)(x, &shift->shift, &scale, &tail);
                 F(tile_add)(&sum, scale, tail);
+                if (exps) {
+                    v_store(exps + c * LANES, v_madd(scale, tail, scale));
+                }
             }
             F(lane_flush)(&sum);
+            if (one_block || block + BLOCK + l >= n_classes) {
+                F(tile_close)(&sum);
+            }
             s[l] = sum;
         }
     }
-    F(tile_total)(s, LANES, g);
+    F(tile_total)(s, n_classes < LANES ? (int)n_classes : LANES, g);
 }
 
 CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, struct F(group) * g)
 {
     struct F(tile_shift) shift = F(tile_shift_for)(max, g);
+    int one_block = n_classes <= BLOCK;
     if (shift.has_base) {
-        F(tile_sum_as)(tile, n_classes, &shift, 1, exps, g);
+        F(tile_sum_as)(tile, n_classes, 0, &shift, 1, exps, g);
     } else if (exps) {
-        F(tile_sum_as)(tile, n_classes, &shift, 0, exps, g);
+        one_block ? F(tile_sum_as)(tile, n_classes, 1, &shift, 0, exps, g)
+                  : F(tile_sum_as)(tile, n_classes, 0, &shift, 0, exps, g);
     } else {
-        F(tile_sum_as)(tile, n_classes, &shift, 0, NULL, g);
+        one_block ? F(tile_sum_as)(tile, n_classes, 1, &shift, 0, NULL, g)
+                  : F(tile_sum_as)(tile, n_classes, 0, &shift, 0, NULL, g);
     }
-}
-
-/* 1 / (R + e) * times as two vectors, as group_factors has it for rows; 0 if a factor needs a power of two as well. */
-CE_INLINE int F(tile_factors)(const struct F(group) * g, const double times[GROUP_MAX], V *hi, V *lo)
-{
-    vd product[WIDE_PARTS], rest[WIDE_PARTS];
-    int plain = 1;
-    for (int k = 0; k < WIDE_PARTS; k++) {
-        vd factor = vd_load(times + 8 * k);
-        struct vd2 p = vd_two_product(vd_load(g->inv_hi + 8 * k), factor);
-        product[k] = p.hi;
-        rest[k] = vd_madd(vd_load(g->inv_lo + 8 * k), factor, p.lo);
-        vd size = vd_select(vd_eq(p.hi, vd_set1(0)), vd_set1(1), vd_abs(p.hi)); /* 0 is a row that is ignored */
-        plain &= !vd_any(vd_lt(size, vd_set1(F(FACTOR_SMALL)))) && !vd_any(vd_lt(vd_set1(T_MAX), size));
-    }
-#if WIDE_PARTS == 2
-    *hi = vf_narrow(product[0], product[1]);
-    *lo = vf_narrow(vd_add(vd_sub(product[0], vf_widen_lo(*hi)), rest[0]),
-                    vd_add(vd_sub(product[1], vf_widen_hi(*hi)), rest[1]));
-#else
-    *hi = product[0];
-    *lo = rest[0];
-#endif
-    return plain;
 }
 
 /* exps * inverse * times, lane by lane. */
 CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group) * g, const double times[GROUP_MAX])
 {
-    V b = v_set1(1), h, l;
-    if (!F(tile_factors)(g, times, &h, &l)) {
-        struct F(factor) f[GROUP_MAX] = {{0, 0, 0}};
-        T before[LANES], hi[LANES], lo[LANES];
-        F(group_factors)(g, times, f);
-        for (int i = 0; i < LANES; i++) {
-            before[i] = f[i].before;
-            hi[i] = f[i].hi;
-            lo[i] = f[i].lo;
-        }
-        b = v_load(before);
-        h = v_load(hi);
-        l = v_load(lo);
-    }
+    struct F(factors) f = {{0}, {0}, {0}};
+    F(group_factors)(g, times, &f);
+    V b = v_load(f.before), h = v_load(f.hi), l = v_load(f.lo);
     for (ptrdiff_t c = 0; c < n_classes; c++) {
         v_store(exps + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
     }
@@ -496,14 +440,17 @@ CE_STATIC void F(tile_log_probabilities)(T *tile, ptrdiff_t n_classes, V max, co
 #if WIDE_PARTS == 2
     vd hi_8 = vd_load(g->log_hi + 8), lo_8 = vd_load(g->log_lo + 8);
     struct vd2 a = vd_two_sum(vf_widen_lo(max), log_hi), b = vd_two_sum(vf_widen_hi(max), hi_8);
-    struct F(log_shift)
-        s = {max, v_neg(vf_narrow(log_hi, hi_8)), vd_add(a.hi, vd_add(a.lo, log_lo)), vd_add(b.hi, vd_add(b.lo, lo_8))};
+    struct F(lse) lse = {vd_add(a.hi, vd_add(a.lo, log_lo)), vd_add(b.hi, vd_add(b.lo, lo_8))};
+    V at_top = v_neg(vf_narrow(log_hi, hi_8));
 #else
     struct vd2 a = vd_two_sum(max, log_hi);
-    struct F(log_shift) s = {max, v_neg(log_hi), vd_neg(a.hi), vd_add(a.lo, log_lo)};
+    struct F(lse) lse = {vd_neg(a.hi), vd_add(a.lo, log_lo)};
+    V at_top = v_neg(log_hi);
 #endif
+    V top = F(top_apart)(max, at_top);
     for (ptrdiff_t c = 0; c < n_classes; c++) {
-        v_store(tile + c * LANES, F(log_probability)(v_load(tile + c * LANES), &s));
+        V x = v_load(tile + c * LANES);
+        v_store(tile + c * LANES, v_select(v_eq(x, top), at_top, F(minus_lse)(x, &lse)));
     }
 }
 

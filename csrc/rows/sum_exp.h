@@ -109,11 +109,17 @@ CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
     T max = v_reduce_max(m);
     V first = v_select(v_eq(m, v_set1(max)), v_neg(at), v_set1(-INFINITY));
     T block_of_max = -v_reduce_max(first);
-    ptrdiff_t k = block_of_max < INFINITY ? (ptrdiff_t)block_of_max * BLOCK : n;
-    while (k < n && x[k] != max) {
-        k++;
+    *argmax = n;
+    if (block_of_max < INFINITY) {
+        ptrdiff_t start = (ptrdiff_t)block_of_max * BLOCK;
+        int at = BLOCK;
+        for (int k = BLOCK - LANES; k >= 0; k -= LANES) {
+            int lane = v_first_equal(v_load_part(x + start + k, n - start - k, -INFINITY), max);
+            int found = k + lane + lane / LANES * BLOCK; /* arithmetic: a branch would be predicted wrongly */
+            at = found < at ? found : at;
+        }
+        *argmax = start + at;
     }
-    *argmax = k;
     return max;
 }
 

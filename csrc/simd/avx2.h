@@ -149,6 +149,12 @@ CE_INLINE vf ce_zip_f(__m256 a, __m256 b)
 }
 CE_INLINE vf vf_zip_lo(vf a, vf b) { return ce_zip_f(a.lo, b.lo); }
 CE_INLINE vf vf_zip_hi(vf a, vf b) { return ce_zip_f(a.hi, b.hi); }
+CE_INLINE int vf_first_equal(vf v, float x)
+{
+    vfm m = vf_eq(v, vf_set1(x));
+    unsigned lanes = (unsigned)_mm256_movemask_ps(m.lo) | (unsigned)_mm256_movemask_ps(m.hi) << 8;
+    return __builtin_ctz(lanes | 1u << 16);
+}
 CE_INLINE float vf_reduce_max(vf v)
 {
     __m256 a = _mm256_max_ps(v.lo, v.hi);
@@ -301,6 +307,12 @@ CE_INLINE vd ce_zip_d(__m256d a, __m256d b)
 }
 CE_INLINE vd vd_zip_lo(vd a, vd b) { return ce_zip_d(a.lo, b.lo); }
 CE_INLINE vd vd_zip_hi(vd a, vd b) { return ce_zip_d(a.hi, b.hi); }
+CE_INLINE int vd_first_equal(vd v, double x)
+{
+    vdm m = vd_eq(v, vd_set1(x));
+    unsigned lanes = (unsigned)_mm256_movemask_pd(m.lo) | (unsigned)_mm256_movemask_pd(m.hi) << 4;
+    return __builtin_ctz(lanes | 1u << 8);
+}
 CE_INLINE double vd_reduce_max(vd v)
 {
     __m256d a = _mm256_max_pd(v.lo, v.hi);

@@ -18,6 +18,7 @@
  *   power(table, z)                     as integers: z moved up so that all but its low three bits are the exponent field,
  *                                       plus table[low three bits]
  *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
+ *   first_equal(v, x)                   the first lane that equals x; the number of lanes if none does
  *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
  *
  *   vf_widen_lo(v) vf_widen_hi(v)       lanes 0-7 and 8-15 as doubles;  vf_narrow(lo, hi) rounds them back
@@ -110,6 +111,10 @@ CE_INLINE vf vf_zip_hi(vf a, vf b)
     return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
                                   b);
 }
+CE_INLINE int vf_first_equal(vf v, float x)
+{
+    return __builtin_ctz((unsigned)_mm512_cmp_ps_mask(v, _mm512_set1_ps(x), _CMP_EQ_OQ) | 1u << 16);
+}
 CE_INLINE float vf_reduce_max(vf v) { return _mm512_reduce_max_ps(v); }
 CE_INLINE vd vf_widen_lo(vf v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
 CE_INLINE vd vf_widen_hi(vf v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
@@ -186,6 +191,10 @@ CE_INLINE vd vd_zip_lo(vd a, vd b) { return _mm512_permutex2var_pd(a, _mm512_set
 CE_INLINE vd vd_zip_hi(vd a, vd b)
 {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+CE_INLINE int vd_first_equal(vd v, double x)
+{
+    return __builtin_ctz((unsigned)_mm512_cmp_pd_mask(v, _mm512_set1_pd(x), _CMP_EQ_OQ) | 1u << 8);
 }
 CE_INLINE double vd_reduce_max(vd v) { return _mm512_reduce_max_pd(v); }
 CE_INLINE double vd_reduce_add(vd v)

@@ -433,6 +433,15 @@ CE_INLINE ce_d ce_get_mantissa_d(ce_d v)
             lane[i] = x;                                                                                               \
         return vec##_load(lane);                                                                                       \
     }                                                                                                                  \
+    CE_INLINE int vec##_first_equal(vec a, T x)                                                                        \
+    {                                                                                                                  \
+        T lane[lanes];                                                                                                 \
+        int i = 0;                                                                                                     \
+        vec##_store(lane, a);                                                                                          \
+        while (i < lanes && lane[i] != x)                                                                              \
+            i++;                                                                                                       \
+        return i;                                                                                                      \
+    }                                                                                                                  \
     CE_INLINE vec vec##_lookup8(const T *table, vec z)                                                                 \
     {                                                                                                                  \
         word index[lanes];                                                                                             \

@@ -186,6 +186,16 @@ CE_INLINE vf vf_zip_hi(vf a, vf b)
 {
     return (vf){vzip1q_f32(a.c, b.c), vzip2q_f32(a.c, b.c), vzip1q_f32(a.d, b.d), vzip2q_f32(a.d, b.d)};
 }
+CE_INLINE int vf_first_equal(vf v, float x)
+{
+    static const uint32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    uint32x4_t none = vdupq_n_u32(16);
+    vfm m = vf_eq(v, vf_set1(x));
+    uint32x4_t a = vminq_u32(vbslq_u32(m.a, vld1q_u32(numbers), none), vbslq_u32(m.b, vld1q_u32(numbers + 4), none));
+    uint32x4_t b =
+        vminq_u32(vbslq_u32(m.c, vld1q_u32(numbers + 8), none), vbslq_u32(m.d, vld1q_u32(numbers + 12), none));
+    return (int)vminvq_u32(vminq_u32(a, b));
+}
 CE_INLINE float vf_reduce_max(vf v) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.a, v.c), vmaxq_f32(v.b, v.d))); }
 
 CE_INLINE vd ce_widen_f32(float32x4_t lo, float32x4_t hi)
@@ -345,6 +355,16 @@ CE_INLINE vd vd_zip_lo(vd a, vd b)
 CE_INLINE vd vd_zip_hi(vd a, vd b)
 {
     return (vd){vzip1q_f64(a.c, b.c), vzip2q_f64(a.c, b.c), vzip1q_f64(a.d, b.d), vzip2q_f64(a.d, b.d)};
+}
+CE_INLINE int vd_first_equal(vd v, double x)
+{
+    vdm m = vd_eq(v, vd_set1(x));
+    uint32x4_t low = vcombine_u32(vmovn_u64(m.a), vmovn_u64(m.b)), high = vcombine_u32(vmovn_u64(m.c), vmovn_u64(m.d));
+    static const uint32_t numbers[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    uint32x4_t none = vdupq_n_u32(8);
+    uint32x4_t first =
+        vminq_u32(vbslq_u32(low, vld1q_u32(numbers), none), vbslq_u32(high, vld1q_u32(numbers + 4), none));
+    return (int)vminvq_u32(first);
 }
 CE_INLINE double vd_reduce_max(vd v) { return vmaxvq_f64(vmaxq_f64(vmaxq_f64(v.a, v.c), vmaxq_f64(v.b, v.d))); }
 CE_INLINE double vd_reduce_add(vd v)

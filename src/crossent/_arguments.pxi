@@ -172,7 +172,7 @@ cdef inline int requested_threads(num_threads) noexcept:
     cdef int overflow = 0
     cdef long long value
     if num_threads is None:
-        return default_threads
+        return threads_by_default()
     if not PyLong_CheckExact(num_threads):
         return -1
     value = PyLong_AsLongLongAndOverflow(num_threads, &overflow)

@@ -47,6 +47,7 @@ cdef extern from "kernels.h" nogil:
         const void *weight
         const void *pos_weight
         double label_smoothing, log_floor, eps
+        int *outside_unit
         int log_target
         void *loss
         double *sum

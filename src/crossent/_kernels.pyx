@@ -70,6 +70,7 @@ ELEMENT_BLOCK_SIZE = ELEMENT_BLOCK
 
 cdef const ce_kernel_table *active_table = NULL
 cdef int default_threads = 1
+cdef bint limited_by_openmp = False
 cdef bint forked = False
 
 
@@ -119,19 +120,23 @@ def openmp_enabled():
     return crossent_has_openmp()
 
 
-def max_threads():
-    """OpenMP's own idea of how many threads to use, at this moment; 1 in a build without OpenMP."""
-    return crossent_max_threads()
-
-
-def set_default_threads(int n):
-    """The number of threads for calls without num_threads."""
-    global default_threads
+def set_default_threads(int n, bint limited):
+    """The number of threads for calls without num_threads; limited: not more than OpenMP says at the time."""
+    global default_threads, limited_by_openmp
     default_threads = n
+    limited_by_openmp = limited
+
+
+cdef inline int threads_by_default() noexcept nogil:
+    cdef int limit
+    if not limited_by_openmp:
+        return default_threads
+    limit = crossent_max_threads()
+    return limit if limit < default_threads else default_threads
 
 
 def get_default_threads():
-    return default_threads
+    return threads_by_default()
 
 
 def set_forked():

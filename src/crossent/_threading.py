@@ -5,6 +5,9 @@ In order: the call's own ``num_threads``, ``set_num_threads``, the environment's
 the quota of its container. OpenMP's own default knows nothing of the quota, and a container with one processor of 64
 would start 64 threads that wait for each other.
 
+A limit put on OpenMP while the process runs (``threadpoolctl.threadpool_limits``, ``omp_set_num_threads``) ranks
+with ``OMP_NUM_THREADS``, as it does in scikit-learn: it holds for calls that none of the first three speaks of.
+
 How many of them a call does use is for the kernels to say: a small call runs in the caller's thread.
 
 After ``fork`` a child runs everything in one thread, whatever it asks for: GNU OpenMP's threads do not survive a fork,
@@ -145,15 +148,13 @@ def _from_environment(environ: Mapping[str, str]) -> int:
 
 
 _initial = _from_environment(os.environ)
+_initial_is_limited = not os.environ.get("CROSSENT_NUM_THREADS", "").strip()
 _serial = not _kernels.openmp_enabled()  # and from a fork on
-_default = 1
 
 
-def _set_default(n: int) -> None:
-    """Keep the number of a call that names none, here and where the kernels read it without a Python call."""
-    global _default
-    _default = 1 if _serial else n
-    _kernels.set_default_threads(_default)
+def _set_default(n: int, limited: bool) -> None:
+    """Tell the kernels the number of a call that names none; limited: OpenMP's own number may lower it."""
+    _kernels.set_default_threads(1 if _serial else n, limited)
 
 
 def set_num_threads(n: SupportsIndex | None) -> None:
@@ -161,18 +162,24 @@ def set_num_threads(n: SupportsIndex | None) -> None:
 
     It holds for the whole process. Results do not depend on it: they are the same to the last bit.
     """
-    _set_default(_initial if n is None else _check(n, "n"))
+    if n is None:
+        _set_default(_initial, _initial_is_limited)
+    else:
+        _set_default(_check(n, "n"), False)
 
 
 def get_num_threads() -> int:
-    """How many threads a call may use that is given no ``num_threads``; 1 in a build without OpenMP and after fork."""
-    return _default
+    """How many threads a call may use that is given no ``num_threads``; 1 in a build without OpenMP and after fork.
+
+    A limit on OpenMP's threads (``threadpoolctl``) counts, unless the number was set for this library.
+    """
+    return _kernels.get_default_threads()
 
 
 def resolve(num_threads: SupportsIndex | None) -> int:
     """How many threads a call may use whose argument is `num_threads`."""
     if num_threads is None:
-        return _default
+        return _kernels.get_default_threads()
     n = _check(num_threads, "num_threads")
     return 1 if _serial else n
 
@@ -181,9 +188,9 @@ def _after_fork_in_child() -> None:
     global _serial
     _serial = True
     _kernels.set_forked()
-    _set_default(1)
+    _set_default(1, False)
 
 
-_set_default(_initial)
+set_num_threads(None)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

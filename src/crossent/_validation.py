@@ -49,6 +49,8 @@ def _convert(value: Any, name: str) -> NDArray[Any]:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
         return np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:
         message = f"{name} must be convertible to a NumPy array, got {type(value).__name__}: {error}"
         raise TypeError(message) from error

@@ -297,6 +297,11 @@ static double log1p_argument(void)
 
 static double log1p_short_argument(void) { return fabs(log1p_argument()); }
 
+static double log1p_unit_argument(void)
+{
+    return next_random() & 3 ? uniform(0, 1) : next_random() & 1 ? uniform(0.40, 0.43) : fabs(spread(-900, 0));
+}
+
 static double log_argument(void)
 {
     switch (next_random() & 3) {
@@ -313,6 +318,7 @@ static double exp_argument(void) { return next_random() & 3 ? uniform(-600, 0) :
 
 static struct vd2 log1p_pair(struct vd2 q) { return log1p_wide(q); }
 static struct vd2 log1p_short_pair(struct vd2 q) { return (struct vd2){log1p_short(q.hi), vd_set1(0)}; }
+static struct vd2 log1p_unit_short(struct vd2 q) { return (struct vd2){log1p_unit(q.hi), vd_set1(0)}; }
 static struct vd2 log_pair(struct vd2 x) { return log_wide(x.hi); }
 static struct vd2 exp_pair(struct vd2 x) { return w64_exp(x.hi); }
 
@@ -353,6 +359,8 @@ int main(int argc, char **argv)
         {"log1p_f64", "log1p_wide", log1p_pair, wide_log1p, log1p_argument, 0},
         {NULL, "log1p_wide", log1p_pair, wide_log1p, log1p_argument, 1},
         {NULL, "log1p_short", log1p_short_pair, wide_log1p, log1p_short_argument, 0},
+        {NULL, "log1p_unit", log1p_unit_short, wide_log1p, log1p_unit_argument, 0},
+        {"log1p_unit_f64", "log1p_unit_wide", log1p_unit_wide, wide_log1p, log1p_unit_argument, 1},
         {"log_f64", "log_wide", log_pair, wide_log, log_argument, 0},
         {"w64_exp_rounded", "w64_exp", exp_pair, wide_exp, exp_argument, 0},
     };
