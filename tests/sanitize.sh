@@ -32,7 +32,7 @@ build_c_tests() {
     local isa
     for isa in avx2 baseline; do
         local target=(-DCE_FMA_EMULATED)
-        [ $isa = avx2 ] && target=(-mavx2 -mfma)
+        if [ $isa = avx2 ]; then target=(-mavx2 -mfma); fi
         # shellcheck disable=SC2086
         gcc "${arithmetic[@]}" $1 -Icsrc -DCE_SIMD_HEADER="\"simd/$isa.h\"" "${target[@]}" tests/c/simd_test.c \
             -o "$work/simd_test-$isa" -lm
@@ -77,7 +77,10 @@ run_c() {
     step "the C tests and the fuzz target under AddressSanitizer and UBSan"
     build_c_tests "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
     "$work/simd_test-baseline"
-    [[ " $(isas) " == *" avx2 "* ]] && "$work/simd_test-avx2"
+    if [[ " $(isas) " == *" avx2 "* ]]; then
+        "$work/simd_test-avx2"
+    fi
+    local isa
     for isa in $(isas); do
         "$work/kernel_hash" "$isa" > "$work/hashes"
     done
@@ -88,8 +91,12 @@ run_valgrind() {
     step "the C tests under memcheck"
     build_c_tests "-O2 -g"
     local check=(valgrind -q --error-exitcode=9 --leak-check=no)
-    "${check[@]}" "$work/simd_test-baseline"
-    "${check[@]}" "$work/simd_test-avx2"
+    local isa
+    for isa in avx2 baseline; do
+        # Memcheck gets the signs of some zeros wrong, and long double as narrow as double, which this test sees: only
+        # errors of memory count.
+        "${check[@]}" "$work/simd_test-$isa" > "$work/simd.txt" 2>&1 || [ $? -ne 9 ] || { cat "$work/simd.txt"; exit 9; }
+    done
     "${check[@]}" "$work/kernel_hash" avx2 > "$work/hashes"
     "${check[@]}" "$work/kernel_hash" baseline > "$work/hashes"
 }
@@ -98,7 +105,7 @@ run_asan() {
     step "the library under AddressSanitizer and UBSan"
     build_package "-fsanitize=address,undefined" "-fsanitize=address,undefined"
     local tests=(-m "not slow" --ignore=tests/test_accuracy.py --ignore=tests/test_c.py --ignore=tests/test_fuzz.py)
-    [ $# -gt 0 ] && tests=("$@")
+    if [ $# -gt 0 ]; then tests=("$@"); fi
     # Not the leaks of the interpreter. What NumPy reports of RLIMIT_AS means nothing beside a shadow memory.
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" PYTHONPATH=$work/src \
         ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
@@ -129,7 +136,7 @@ run_tsan() {
     build_package "-fsanitize=thread" "-fsanitize=thread"
     with_tsan "$PYTHON" tests/c/eight_threads.py
     local tests=(tests/test_threads.py)
-    [ $# -gt 0 ] && tests=("$@")
+    if [ $# -gt 0 ]; then tests=("$@"); fi
     with_tsan "$PYTHON" -m pytest -q -p no:cacheprovider "${tests[@]}"
 }
 
