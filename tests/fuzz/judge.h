@@ -97,7 +97,8 @@ static struct row_target target_of(const struct problem *p, int r)
 /* A probability that rounds to a subnormal number before a large sum of targets or a factor lifts it. */
 static struct expected unless_lifted(const struct problem *p, struct expected e, wide lift)
 {
-    e.unknown |= p->dtype == CE_F64 && fabsl(lift) > 2 && fabsl(e.value) < 0x1p-1022L * fabsl(lift);
+    wide normal = p->dtype == CE_F32 ? FLT_MIN : DBL_MIN;
+    e.unknown |= fabsl(lift) > 2 && fabsl(e.value) < normal * fabsl(lift);
     return e;
 }
 
