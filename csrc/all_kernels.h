@@ -9,6 +9,7 @@
 #include "math/exp.h"
 #include "math/log.h"
 #include "math/wide.h"
+#include "rows/around.h"
 #include "simd/as_f32.h"
 #include "kernels_once.h"
 #include "simd/as_f64.h"
@@ -21,6 +22,8 @@
 
 const struct ce_kernel_table CE_JOIN(ce_table_, CE_ISA) = {
     .isa = CE_STRING(CE_ISA),
+    .sum_losses = sum_losses,
+    .count_targets = count_targets,
 #define KERNEL(name, signature) .name = {name##_f32, name##_f64},
 #include "kernels.def"
 #undef KERNEL

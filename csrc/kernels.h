@@ -67,7 +67,10 @@ struct ce_element_loss {
     double label_smoothing; /* binary_cross_entropy_with_logits: target * (1 - s) + s / 2 */
     double log_floor;       /* binary_cross_entropy: the logarithms are not taken below this; -inf for exact */
     double eps;             /* binary_cross_entropy: input is clipped to [eps, 1 - eps]; 0 for exact */
-    int log_target;         /* kl_div: target is given as its logarithm */
+    int *outside_unit; /* binary_cross_entropy, NULL: not asked. Set to whether a number of input or target is outside
+                               [0, 1] (NaN is not); then nothing else is written but the sum, which means nothing.
+                               With loss and sum both NULL there is only this check. */
+    int log_target;    /* kl_div: target is given as its logarithm */
     void *loss;
     double *sum;             /* [2] */
     double grad_scale;       /* factor on every element of grad and hess */
@@ -84,9 +87,16 @@ typedef void ce_element_loss_fn(const struct ce_element_loss *);
 
 enum ce_dtype { CE_F32, CE_F64, CE_N_DTYPES };
 
-/* One set of kernels: a slot for each line of kernels.def and each dtype. */
+/* The sum of n numbers as total[0] + total[1]: compensated, in an order that only n decides. */
+typedef void ce_sum_losses_fn(const double *values, int64_t n, double total[2]);
+/* How many of n targets are not ignore_index; -1 if one of those is not in [0, n_classes). */
+typedef int64_t ce_count_targets_fn(const int64_t *target, int64_t n, int64_t n_classes, int64_t ignore_index);
+
+/* One set of kernels: a slot for each line of kernels.def and each dtype, and what the drivers do around them. */
 struct ce_kernel_table {
     const char *isa;
+    ce_sum_losses_fn *sum_losses;
+    ce_count_targets_fn *count_targets;
 #define KERNEL(name, signature) ce_##signature##_fn *name[CE_N_DTYPES];
 #include "kernels.def"
 #undef KERNEL

@@ -452,16 +452,25 @@ def confident(rng, dtype, n, c, gap):
     return x, t
 
 
+def all_gaps(dtype):
+    """From 0 to 700, and for float32 more of those at which the exponential is neither 0 nor infinite."""
+    return (
+        np.linspace(0, 700, 101)
+        if dtype == np.float64
+        else np.append(np.linspace(0, 110, 81), np.linspace(130, 700, 20))
+    )
+
+
 def gaps(rng, dtype, c):
-    """The target, or another class, leads by 0 to as much as the exponential can tell from infinity."""
-    gap = np.linspace(0, 100 if dtype == np.float32 else 700, 41)
+    """The target, or another class, leads by 0 to 700."""
+    gap = all_gaps(dtype)[::2]
     x = np.zeros((2 * len(gap), c))
     x[:, c - 1] = np.concatenate([gap, -gap])
     return x + np.round(rng.standard_normal((len(x), c)), 3), np.full(len(x), c - 1)
 
 
 def two_gaps(rng, dtype):
-    gap = np.linspace(0, 100 if dtype == np.float32 else 700, 101)
+    gap = all_gaps(dtype)
     return np.stack([np.zeros_like(gap), gap], 1), np.arange(101) % 2
 
 
@@ -564,6 +573,15 @@ def element_probabilities(rng, dtype):
     return np.clip(np.concatenate([p, ends, 1 - ends[1:]]), float(info.tiny), 1 - float(info.epsneg))
 
 
+def log_probabilities(rng):
+    """Log-softmaxes of ordinary, confident and wide rows, of rows with ties and with impossible classes."""
+    x = rng.standard_normal((20, 11)) * np.repeat([1.0, 1.0, 30.0, 0.0, 3.0], 4)[:, None]
+    x[4:8, 3] += 40
+    x[16:, ::3] = -np.inf
+    x -= x.max(1, keepdims=True)
+    return (x - np.log(np.exp(x).sum(1, keepdims=True))).ravel()
+
+
 ELEMENTS = {
     "real": {
         "logits": element_logits,
@@ -575,6 +593,7 @@ ELEMENTS = {
         "uniform": lambda rng, dtype: np.clip(rng.random(200), 1e-7, 1 - 1e-7),
     },
     "log probability": {
+        "log_softmax": lambda rng, dtype: log_probabilities(rng),
         "log_probabilities": lambda rng, dtype: -np.abs(element_logits(rng, np.float32)),
         "small": lambda rng, dtype: -rng.random(200) * 1e-3,
     },

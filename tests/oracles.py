@@ -295,6 +295,8 @@ def binary_cross_entropy_parts(input, target, *, weight=None, log_floor=-100.0, 
     floor, edge = mpf(log_floor), mpf(eps)
 
     def element(x, t, w):
+        if mp.isnan(x):
+            return NAN, NAN, NAN, NAN, NAN
         p = min(max(x, edge), 1 - edge)
         log_p, log_q = log(p), mp.log1p(-p) if p != 1 else -INF
         loss = times(w, times(t, -max(log_p, floor)) + times(1 - t, -max(log_q, floor)))

@@ -57,6 +57,24 @@ def test_class_axis(case, variant, dtype, isa):
                     check_gradient(call, dtype)
 
 
+def transposed(array):
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
+
+
+@pytest.mark.parametrize(("case", "variant"), **cases.select(kinds=("row_map", "row_loss", "row_map_backward")))
+def test_class_axis_first_on_every_regime(case, variant, dtype, isa):
+    """Rows as columns: the same bits, so the same errors."""
+    with cases.Every() as one:
+        for regime, call in cases.regime_calls(case, variant, dtype):
+            with one(regime):
+                columns = tuple(map(transposed, call.arguments))
+                turned = cases.Call(case, variant, columns, {**call.options, "axis": 0})
+                assert cases.same_bits(transposed(turned.unreduced()), call.unreduced())
+                if case.is_loss:
+                    (_, grad), (_, wanted) = (c.value_and_grad(reduction="none") for c in (turned, call))
+                    assert cases.same_bits(transposed(grad), wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 21))
 @pytest.mark.parametrize("regime", ["normal", "wide", "confident", "near_ties", "two_gaps"])

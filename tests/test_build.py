@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 import sysconfig
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,36 @@ ROOT = Path(__file__).parent.parent
 KERNELS_DEF = ROOT / "csrc" / "kernels.def"
 
 
+def installed_files():
+    """What a wheel holds; the interpreter has added compiled bytecode since."""
+    files = [str(file) for file in DISTRIBUTION.files or ()]
+    if "crossent/__init__.py" not in files:
+        pytest.skip("an editable installation lists no files")
+    return [Path(file).as_posix() for file in files if not file.endswith(".pyc")]
+
+
 class TestPackage:
     def test_types(self):
         assert (PACKAGE / "py.typed").is_file()
         assert (PACKAGE / "_kernels.pyi").is_file()
 
     def test_installed_files(self):
-        files = [str(file) for file in DISTRIBUTION.files or ()]
-        if "crossent/__init__.py" not in files:
-            pytest.skip("an editable installation lists no files")
-        assert {"crossent/py.typed", "crossent/_kernels.pyi"} <= set(files)
-        assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxd", ".pxi"))]
-        assert not [file for file in files if not file.startswith(("crossent/", "crossent-"))]
+        """The package, its metadata, and in a repaired wheel the OpenMP library; nothing that only a build needs."""
+        files = installed_files()
+        needed = {"__init__.py", "functional.py", "keras.py", "torch/__init__.py", "py.typed", "_kernels.pyi"}
+        assert {f"crossent/{name}" for name in needed} <= set(files)
+        assert not [file for file in files if file.endswith((".c", ".h", ".def", ".pyx", ".pxd", ".pxi", ".o"))]
+        assert not [file for file in files if not file.startswith(("crossent/", "crossent-", "crossent.libs/"))]
+        assert [Path(file).name.partition(".")[0] for file in files if file.endswith((".so", ".pyd"))] == ["_kernels"]
+        libraries = [Path(file).name for file in files if file.startswith("crossent.libs/")]
+        assert all(name.startswith("libgomp") for name in libraries)
+
+    def test_size_of_a_wheel(self):
+        """Compressed as in a wheel: below 2 MB."""
+        contents = [DISTRIBUTION.locate_file(file).read_bytes() for file in installed_files()]
+        if any(b".debug_info" in content for content in contents):
+            pytest.skip("a build with symbols for a debugger")
+        assert 100_000 < sum(len(zlib.compress(content)) for content in contents) < 2_000_000
 
     def test_metadata(self):
         assert DISTRIBUTION.version == crossent.__version__

@@ -9,6 +9,7 @@ NEON is tested on other machines too where a cross-compiler and an emulator are 
 
 import functools
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -160,19 +161,58 @@ def kernel_hash():
 
 @pytest.mark.slow
 class TestKernels:
-    def test_same_bits(self):
-        first, *others = [hashes(run(kernel_hash(), isa)) for isa in FUSED] or [{}]
-        for other in others:
-            assert other == first
-
-    @needs_emulator
-    def test_same_bits_on_neon(self):
-        neon = hashes(run(HERE / "run_neon.sh", "kernel_hash", folder()))
-        for isa in FUSED:
-            assert hashes(run(kernel_hash(), isa)) == neon
+    """That AVX2, AVX-512 and NEON give one hash, that of golden.json, is in test_golden.py."""
 
     def test_the_hash_sees_differences(self):
         """The baseline has no FMA: were its hashes the same, nothing would have been hashed."""
         baseline = hashes(run(kernel_hash(), "baseline"))
         for isa in FUSED:
             assert baseline != hashes(run(kernel_hash(), isa))
+
+
+@functools.cache
+def dispatch_test():
+    path = folder() / "dispatch_test"
+    options = ["-Wno-unused-function", "-I", HERE / "faked", "-I", CSRC]
+    run(CC, *FLAGS, *options, HERE / "dispatch_test.c", "-o", path)
+    return path
+
+
+def bits(*positions):
+    return sum(1 << position for position in positions)
+
+
+# Intel SDM, volume 2, CPUID: leaf 1, ECX; leaf 7, EBX. Volume 1, 13.3: what XCR0 says that the system saves.
+FMA, OSXSAVE, AVX = 12, 27, 28
+AVX2, AVX512F, AVX512DQ, AVX512BW, AVX512VL = 5, 16, 17, 30, 31
+X87, SSE, YMM, MASKS, ZMM_LOW, ZMM_HIGH = 0, 1, 2, 5, 6, 7
+HASWELL = (bits(FMA, OSXSAVE, AVX), bits(AVX2))
+SKYLAKE = (bits(FMA, OSXSAVE, AVX), bits(AVX2, AVX512F, AVX512DQ, AVX512BW, AVX512VL))
+SAVES_AVX = bits(X87, SSE, YMM)
+SAVES_ALL = bits(X87, SSE, YMM, MASKS, ZMM_LOW, ZMM_HIGH)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="CPUID is of x86-64")
+class TestDispatch:
+    """Which kernels are chosen on processors and systems that this one is not."""
+
+    @pytest.mark.parametrize(
+        ("processor", "saved", "expected"),
+        [
+            pytest.param((0, 0), 0, "baseline", id="nothing"),
+            pytest.param((bits(OSXSAVE, AVX), 0), SAVES_AVX, "baseline", id="AVX alone"),
+            pytest.param(HASWELL, SAVES_AVX, "avx2 baseline", id="AVX2"),
+            pytest.param((bits(OSXSAVE, AVX), bits(AVX2)), SAVES_AVX, "baseline", id="AVX2 without FMA"),
+            pytest.param(HASWELL, bits(X87, SSE), "baseline", id="AVX2, not saved"),
+            pytest.param((bits(FMA, AVX), bits(AVX2)), SAVES_AVX, "baseline", id="AVX2, a system without XSAVE"),
+            pytest.param(SKYLAKE, SAVES_ALL, "avx512 avx2 baseline", id="AVX-512"),
+            pytest.param(SKYLAKE, SAVES_AVX, "avx2 baseline", id="AVX-512, not saved"),
+            pytest.param(SKYLAKE, SAVES_ALL & ~bits(ZMM_HIGH), "avx2 baseline", id="AVX-512, half saved"),
+            pytest.param(SKYLAKE, SAVES_ALL & ~bits(YMM), "baseline", id="AVX-512, its lower halves not saved"),
+            pytest.param(
+                (SKYLAKE[0], SKYLAKE[1] & ~bits(AVX512VL)), SAVES_ALL, "avx2 baseline", id="AVX-512 without VL"
+            ),
+        ],
+    )
+    def test_usable(self, processor, saved, expected):
+        assert run(dispatch_test(), *map(hex, (*processor, saved))).split() == expected.split()

@@ -1,8 +1,6 @@
-"""Infinities, NaN, zeros, empty arrays, one class: a table of inputs and of what must come out, for every kernel set.
+"""Ignored rows, weights of zero, empty arrays, one class, NaN among other rows, for every kernel set.
 
-Numbers are written out, not taken from the oracles; where a case is long, the oracle is asked and the limits of the
-contract are asserted in it: 0 * log 0 = 0, a weight of 0 makes any infinite loss 0, an ignored row is never read, a NaN
-stays in its own row.
+What special values give, number by number, is the table in test_special_values.py.
 """
 
 import cases
@@ -14,108 +12,6 @@ import crossent as ce
 
 INF, NAN = np.inf, np.nan
 LN2 = np.log(2)
-
-# row -> logsumexp, softmax, log_softmax
-ROWS = [
-    ([0.0], 0.0, [1.0], [0.0]),
-    ([5.5], 5.5, [1.0], [0.0]),
-    ([0.0, 0.0], LN2, [0.5, 0.5], [-LN2, -LN2]),
-    ([-INF, 0.0], 0.0, [0.0, 1.0], [-INF, 0.0]),
-    ([-INF, 3.0, 3.0], 3 + LN2, [0.0, 0.5, 0.5], [-INF, -LN2, -LN2]),
-    ([-INF, -INF], -INF, [NAN, NAN], [NAN, NAN]),
-    ([-INF], -INF, [NAN], [NAN]),
-    ([INF, 0.0], INF, [NAN, NAN], [NAN, NAN]),
-    ([INF, INF], INF, [NAN, NAN], [NAN, NAN]),
-    ([INF, -INF], INF, [NAN, NAN], [NAN, NAN]),
-    ([NAN, 0.0], NAN, [NAN, NAN], [NAN, NAN]),
-    ([NAN, INF], NAN, [NAN, NAN], [NAN, NAN]),
-    ([NAN, -INF], NAN, [NAN, NAN], [NAN, NAN]),
-    ([1e30, 1e30], 1e30, [0.5, 0.5], [-LN2, -LN2]),
-    ([1e30, -1e30], 1e30, [1.0, 0.0], [0.0, -2e30]),
-    ([-1e30, -1e30], -1e30, [0.5, 0.5], [-LN2, -LN2]),
-]
-
-
-def padded(row, n_classes):
-    """The row with impossible classes behind it: the same answers, on another kernel."""
-    return row + [-INF] * (n_classes - len(row)), slice(0, len(row))
-
-
-@pytest.fixture(params=[0, 16, 37, 100, 1500], ids=lambda n: f"C{n}" if n else "short")
-def width(request):
-    """The row as it is, or padded with -inf to so many classes."""
-    return request.param
-
-
-@pytest.mark.parametrize(("row", "lse", "p", "log_p"), ROWS, ids=[str(row[0]) for row in ROWS])
-def test_maps_of_a_row(row, lse, p, log_p, width, dtype, isa):
-    """Among ordinary rows, that must not notice."""
-    row, here = padded(row, max(width, len(row)))
-    ordinary = np.linspace(-1, 1, len(row))
-    x = np.array([ordinary, row, ordinary[::-1]] * 7, dtype)
-    calm = ce.softmax(np.array([ordinary, ordinary, ordinary[::-1]] * 7, dtype))
-    tolerance = {"rtol": 4 * np.finfo(dtype).eps}
-    assert_allclose(ce.logsumexp(x)[1::3], np.full(7, lse), **tolerance)
-    assert_allclose(ce.softmax(x)[1::3, here], np.tile(p, (7, 1)), **tolerance)
-    assert_allclose(ce.log_softmax(x)[1::3, here], np.tile(log_p, (7, 1)), **tolerance)
-    assert cases.same_bits(ce.softmax(x)[::3], calm[::3])
-    assert cases.same_bits(ce.softmax(x)[2::3], calm[2::3])
-
-
-# row, target -> loss, gradient
-CROSS_ENTROPY = [
-    ([7.0], 0, 0.0, [0.0]),
-    ([-INF, 0.0], 1, 0.0, [0.0, 0.0]),
-    ([-INF, 0.0, 0.0], 1, LN2, [0.0, -0.5, 0.5]),
-    ([-INF, 0.0], 0, INF, [-1.0, 1.0]),
-    ([-INF, 0.0, 0.0], 0, INF, [-1.0, 0.5, 0.5]),
-    ([-INF, -INF], 0, NAN, [NAN, NAN]),
-    ([INF, 0.0], 0, NAN, [NAN, NAN]),
-    ([INF, 0.0], 1, NAN, [NAN, NAN]),
-    ([NAN, 0.0], 1, NAN, [NAN, NAN]),
-    ([NAN, 0.0], 0, NAN, [NAN, NAN]),
-    ([0.0, -1e4], 0, 0.0, [0.0, 0.0]),
-    ([0.0, -1e4], 1, 1e4, [1.0, -1.0]),
-    ([1e30, -1e30], 1, 2e30, [1.0, -1.0]),
-    ([0.0, 0.0], 1, LN2, [0.5, -0.5]),
-]
-CE_IDS = [f"{row[0]}@{row[1]}" for row in CROSS_ENTROPY]
-
-
-@pytest.mark.parametrize(("row", "target", "loss", "grad"), CROSS_ENTROPY, ids=CE_IDS)
-def test_cross_entropy_of_a_row(row, target, loss, grad, width, dtype, isa):
-    row, here = padded(row, max(width, len(row)))
-    ordinary = np.linspace(-1, 1, len(row))
-    x = np.array([ordinary, row, ordinary] * 7, dtype)
-    t = np.array([0, target, 0] * 7)
-    got, got_grad = ce.value_and_grad(ce.cross_entropy)(x, t, reduction="none")
-    forward = ce.cross_entropy(x, t, reduction="none")
-    tolerance = {"rtol": 4 * np.finfo(dtype).eps}
-    assert_allclose(got[1::3], np.full(7, loss), **tolerance)
-    assert_allclose(forward[1::3], np.full(7, loss), **tolerance)
-    assert_allclose(got_grad[1::3, here], np.tile(grad, (7, 1)), **tolerance)
-    assert np.isfinite(got[::3]).all()
-    assert np.isfinite(got_grad[::3]).all()
-
-
-@pytest.mark.parametrize(("row", "target", "loss", "grad"), CROSS_ENTROPY, ids=CE_IDS)
-def test_cross_entropy_of_a_row_with_a_one_hot_target(row, target, loss, grad, dtype, isa):
-    x = np.array([row] * 3, dtype)
-    t = cases.one_hot(x, [target] * 3, 1)
-    got, got_grad = ce.value_and_grad(ce.cross_entropy)(x, t, reduction="none")
-    tolerance = {"rtol": 4 * np.finfo(dtype).eps}
-    assert_allclose(got, np.full(3, loss), **tolerance)
-    assert_allclose(got_grad, np.tile(grad, (3, 1)), **tolerance)
-
-
-@pytest.mark.parametrize(("row", "target", "loss", "grad"), CROSS_ENTROPY, ids=CE_IDS)
-def test_cross_entropy_of_a_column(row, target, loss, grad, dtype, isa):
-    """The class axis first."""
-    x = np.array([row] * 5, dtype).T.copy()
-    got, got_grad = ce.value_and_grad(ce.cross_entropy)(x, np.full(5, target), axis=0, reduction="none")
-    tolerance = {"rtol": 4 * np.finfo(dtype).eps}
-    assert_allclose(got, np.full(5, loss), **tolerance)
-    assert_allclose(got_grad, np.tile(grad, (5, 1)).T, **tolerance)
 
 
 @pytest.mark.parametrize("n_classes", [3, 40, 700])
@@ -217,91 +113,6 @@ def test_nll_loss_passes_on_what_the_target_holds(dtype, isa):
     assert_array_equal(ce.nll_loss(x, [0, 0, 0], reduction="none"), [NAN, INF, -INF])
 
 
-# logit, target -> loss, gradient, Hessian
-WITH_LOGITS = [
-    (INF, 1.0, 0.0, 0.0, 0.0),
-    (-INF, 0.0, 0.0, 0.0, 0.0),
-    (INF, 0.0, INF, 1.0, 0.0),
-    (-INF, 1.0, INF, -1.0, 0.0),
-    (INF, 0.5, INF, 0.5, 0.0),
-    (-INF, 0.5, INF, -0.5, 0.0),
-    (0.0, 0.0, LN2, 0.5, 0.25),
-    (-0.0, 1.0, LN2, -0.5, 0.25),
-    (1e4, 1.0, 0.0, 0.0, 0.0),
-    (-1e4, 0.0, 0.0, 0.0, 0.0),
-    (-1e4, 1.0, 1e4, -1.0, 0.0),
-    (1e30, 0.0, 1e30, 1.0, 0.0),
-    (NAN, 1.0, NAN, NAN, NAN),
-    (NAN, 0.0, NAN, NAN, NAN),
-]
-
-
-@pytest.mark.parametrize("n", [1, 40])
-@pytest.mark.parametrize(("x", "t", "loss", "grad", "hess"), WITH_LOGITS)
-def test_binary_cross_entropy_with_logits(x, t, loss, grad, hess, n, dtype, isa):
-    """One element, or every third of many: vector and remainder."""
-    logits, target = np.zeros(n, dtype), np.zeros(n, dtype)
-    logits[::3], target[::3] = x, t
-    got = ce.value_grad_and_hess(ce.binary_cross_entropy_with_logits)(logits, target, reduction="none")
-    for numbers, wanted, ordinary in zip(got, (loss, grad, hess), (LN2, 0.5, 0.25), strict=True):
-        assert_allclose(numbers[::3], np.full(len(numbers[::3]), wanted), rtol=4 * np.finfo(dtype).eps)
-        assert_allclose(numbers[1::3], np.full(len(numbers[1::3]), ordinary), rtol=4 * np.finfo(dtype).eps)
-    total = ce.binary_cross_entropy_with_logits(logits, target, reduction="sum")
-    assert_allclose(total, got[0].sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "log_sigmoid"])
-def test_sigmoids(name, dtype, isa):
-    x = np.array([-INF, INF, NAN, 0.0, -0.0, 1e30, -1e30] * 6, dtype)
-    wanted = {"sigmoid": [0, 1, NAN, 0.5, 0.5, 1, 0], "log_sigmoid": [-INF, 0, NAN, -LN2, -LN2, 0, -1e30]}[name]
-    assert_allclose(getattr(ce, name)(x), wanted * 6, rtol=4 * np.finfo(dtype).eps)
-
-
-# probability, target, options -> loss
-PROBABILITIES = [
-    (0.0, 0.0, {}, 0.0),
-    (1.0, 1.0, {}, 0.0),
-    (0.0, 1.0, {}, 100.0),
-    (1.0, 0.0, {}, 100.0),
-    (0.0, 0.5, {}, 50.0),
-    (0.0, 1.0, {"log_floor": -INF}, INF),
-    (1.0, 0.0, {"log_floor": -INF}, INF),
-    (0.0, 0.0, {"log_floor": -INF}, 0.0),
-    (1.0, 1.0, {"log_floor": -INF}, 0.0),
-    (0.0, 1.0, {"log_floor": -3.0}, 3.0),
-    (0.01, 1.0, {"log_floor": -3.0}, 3.0),
-    (0.0, 1.0, {"eps": 0.125}, np.log(8)),
-    (1.0, 0.0, {"eps": 0.125}, np.log(8)),
-    (1.0, 1.0, {"eps": 0.125}, -np.log(0.875)),
-    (0.0, 0.0, {"eps": 0.125}, -np.log(0.875)),
-    (0.5, 0.5, {"eps": 0.125}, LN2),
-    (0.0, 1.0, {"eps": 0.125, "log_floor": -1.0}, 1.0),
-]
-
-
-@pytest.mark.parametrize("n", [1, 40])
-@pytest.mark.parametrize(("p", "t", "options", "loss"), PROBABILITIES)
-def test_binary_cross_entropy(p, t, options, loss, n, dtype, isa):
-    probability, target = np.full(n, 0.5, dtype), np.ones(n, dtype)
-    probability[::3], target[::3] = p, t
-    got = ce.binary_cross_entropy(probability, target, reduction="none", **options)
-    assert_allclose(got[::3], np.full(len(got[::3]), loss), rtol=4 * np.finfo(dtype).eps)
-    assert_allclose(got[1::3], np.full(len(got[1::3]), LN2), rtol=4 * np.finfo(dtype).eps)
-    total = ce.binary_cross_entropy(probability, target, reduction="sum", **options)
-    assert_allclose(total, got.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize("floor", [0.0, -0.125, -0.5, -0.6931471805599453, -0.75])
-def test_a_floor_above_most_logarithms(floor, dtype, isa):
-    """The sum is that of the losses, though the sum of float32 takes one logarithm of products."""
-    p = np.linspace(0.05, 1, 40).astype(dtype)
-    for target in (np.ones_like(p), np.zeros_like(p)):
-        losses = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="none")
-        assert losses.max() <= -floor * (1 + np.finfo(dtype).eps)
-        total = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="sum")
-        assert_allclose(total, losses.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
-
-
 def test_binary_cross_entropy_of_the_smallest_probabilities(dtype, isa):
     """A subnormal probability has a logarithm like any other; the floor of -100 may be above it."""
     tiny = np.array([np.finfo(dtype).smallest_subnormal, np.finfo(dtype).tiny], dtype)
@@ -312,46 +123,9 @@ def test_binary_cross_entropy_of_the_smallest_probabilities(dtype, isa):
     assert_allclose(floored, np.minimum(wanted, 100), rtol=1e-6)
 
 
-def test_binary_cross_entropy_of_a_nan_is_a_nan(dtype, isa):
-    p = np.array([0.5, NAN, 0.5], dtype)
-    loss = ce.binary_cross_entropy(p, np.ones(3, dtype), reduction="none")
-    assert_allclose(loss, [LN2, NAN, LN2], rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "mse_loss"])
-@pytest.mark.parametrize("where", ["input", "target"])
-@pytest.mark.parametrize("n", [1, 9, 300])
-def test_the_sum_with_a_nan_is_a_nan(name, where, n, dtype, isa):
-    x, t = np.full(n, 0.5, dtype), np.ones(n, dtype)
-    (x if where == "input" else t)[n // 2] = NAN
-    for reduction in ("sum", "mean"):
-        assert np.isnan(getattr(ce, name)(x, t, reduction=reduction))
-        assert np.isnan(ce.value_and_grad(getattr(ce, name))(x, t, reduction=reduction)[0])
-
-
-def test_kl_div(dtype, isa):
-    """0 * log 0 = 0 on both sides, also where the input is -inf."""
-    x = np.array([-INF, -INF, -1.0, 0.0, NAN], dtype)
-    t = np.array([0.0, 0.5, 0.0, 1.0, 0.5], dtype)
-    loss, grad = ce.value_and_grad(ce.kl_div)(x, t, reduction="none")
-    assert_allclose(loss, [0, INF, 0, 0, NAN])
-    assert_allclose(grad[:4], [0, -0.5, 0, -1])
-    with np.errstate(divide="ignore"):
-        log_t = np.log(t)
-    assert_allclose(ce.kl_div(x, log_t, reduction="none", log_target=True), [0, INF, 0, 0, NAN])
-
-
 def test_kl_div_of_a_distribution_with_itself_is_zero(dtype, isa):
     log_p = ce.log_softmax(cases.rng_for("kl").standard_normal((5, 50)).astype(dtype))
     assert ce.kl_div(log_p, log_p, log_target=True, reduction="sum") == 0.0
-
-
-def test_mse_loss(dtype, isa):
-    x = np.array([0.0, 3.0, INF, NAN, 1e-30], dtype)
-    t = np.array([0.0, 1.0, 0.0, 0.0, 0.0], dtype)
-    loss, grad = ce.value_and_grad(ce.mse_loss)(x, t, reduction="none")
-    assert_allclose(loss, [0, 4, INF, NAN, 0 if dtype == np.float32 else 1e-60], rtol=1e-15)
-    assert_allclose(grad, [0, 4, INF, NAN, 2e-30], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("case", "variant"), **cases.select(kinds=cases.LOSSES))
@@ -410,3 +184,25 @@ def test_a_nan_stays_in_its_own_row(case, variant, n_classes, dtype, isa):
     assert cases.same_bits(dirty[others], clean[others])
     if case.name != "nll_loss":
         assert np.isnan(dirty[[5, 20]]).all()
+
+
+@pytest.mark.parametrize("floor", [0.0, -0.125, -0.5, -0.6931471805599453, -0.75])
+def test_a_floor_above_most_logarithms(floor, dtype, isa):
+    """The sum is that of the losses, though the sum of float32 takes one logarithm of products."""
+    p = np.linspace(0.05, 1, 40).astype(dtype)
+    for target in (np.ones_like(p), np.zeros_like(p)):
+        losses = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="none")
+        assert losses.max() <= -floor * (1 + np.finfo(dtype).eps)
+        total = ce.binary_cross_entropy(p, target, log_floor=floor, reduction="sum")
+        assert_allclose(total, losses.sum(dtype=float), rtol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "mse_loss"])
+@pytest.mark.parametrize("where", ["input", "target"])
+@pytest.mark.parametrize("n", [1, 9, 300])
+def test_the_sum_with_a_nan_is_a_nan(name, where, n, dtype, isa):
+    x, t = np.full(n, 0.5, dtype), np.ones(n, dtype)
+    (x if where == "input" else t)[n // 2] = NAN
+    for reduction in ("sum", "mean"):
+        assert np.isnan(getattr(ce, name)(x, t, reduction=reduction))
+        assert np.isnan(ce.value_and_grad(getattr(ce, name))(x, t, reduction=reduction)[0])

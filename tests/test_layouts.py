@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import crossent as ce
+from crossent import _kernels
 
 SHAPES = {
     "short_rows": (37, 10),
@@ -405,3 +406,16 @@ def test_more_dimensions(case, variant, dtype):
         got = call.unreduced()
         back = np.moveaxis(got, axis, -1).reshape(rows.shape) if got.ndim == 5 else got.reshape(rows.shape)
         assert cases.same_bits(back, rows)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_contiguous_arrays_take_the_fast_lane_along_any_axis(axis):
+    """None would be the slow lane's turn: the same numbers, but microseconds later."""
+    x = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+    target = np.zeros(np.delete(x.shape, axis), int)
+    call = (x, target, None, -100, "mean", 0.0, axis, None, None)
+    loss = _kernels.fast_row_loss(_kernels.kernel_id("cross_entropy", "row_loss"), -1, *call)
+    assert loss == ce.cross_entropy(np.moveaxis(x, axis, -1), target, axis=-1)
+    for name, wide in [("softmax", True), ("logsumexp", False)]:
+        result = _kernels.fast_row_map(_kernels.kernel_id(name, "row_map"), x, axis, False, wide, None, None)
+        assert cases.same_bits(result, getattr(ce, name)(np.asfortranarray(x), axis))

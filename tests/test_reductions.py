@@ -1,11 +1,14 @@
 """none, mean, sum, batchmean: divisors as PyTorch's, additions in float64 over a fixed tree."""
 
 import math
+from fractions import Fraction
 
+import big_arrays
 import cases
 import numpy as np
 import oracles
 import pytest
+from big_arrays import BLOCK, big
 
 import crossent as ce
 
@@ -138,3 +141,118 @@ def test_the_sum_of_tiny_element_losses_keeps_its_digits(dtype, isa):
     target = np.array([1, 0, 1, 1, 0, 1, 1, 1, 0] * 1000, dtype)
     each = ce.binary_cross_entropy(mixed.astype(np.float64), target.astype(np.float64), reduction="none")
     assert ce.binary_cross_entropy(mixed, target) == pytest.approx(each.mean(), rel=1e-12)
+
+
+# ---- a hundred million -----------------------------------------------------------------------------------------------
+
+HUNDRED_MILLION = 100_000_000
+ELEMENT_LOSSES = [case.name for case in cases.CASES if case.kind == "element_loss"]
+
+
+def exact_sum(numbers, times=1):
+    """Of doubles, as a fraction: nothing is rounded."""
+    return times * sum(map(Fraction, np.ravel(numbers).tolist()), Fraction(0))
+
+
+def ulps(got, exact):
+    """The distance of a float from a fraction, in units in the last place of the float64 next to it."""
+    return float(abs(Fraction(got) - exact) / Fraction(math.ulp(float(exact))))
+
+
+def assert_sum_and_mean(loss, arguments, exact, count=HUNDRED_MILLION):
+    assert ulps(loss(*arguments, reduction="sum"), exact) <= 1
+    assert ulps(loss(*arguments), exact / count) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["uniform", "one large and many tiny"])
+def test_additions_of_a_hundred_million_rows(kind, isa):
+    """nll_loss of one class only adds. The float32 numbers are multiples of 2^-30, so that integers add up exactly."""
+    multiples = cases.rng_for("hundred million").integers(0, 2**24, HUNDRED_MILLION, np.int32)
+    if kind == "one large and many tiny":
+        multiples >>= 20
+        multiples[HUNDRED_MILLION // 3] = 2**30
+    exact = Fraction(int(multiples.sum(dtype=np.int64)), 2**30)
+    x = multiples.astype(np.float32)
+    del multiples
+    x *= np.float32(-(2.0**-30))
+    assert_sum_and_mean(ce.nll_loss, (x[:, None], np.zeros(len(x), np.int8)), exact)
+
+
+@pytest.mark.slow
+def test_additions_of_a_hundred_million_elements(isa):
+    """mse_loss of multiples of 2^-11 in float32: squares are multiples of 2^-22, and their sum is an integer's."""
+    x = cases.rng_for("hundred million").integers(0, 2**12, HUNDRED_MILLION, np.int32)
+    exact = sum(int(np.sum(part.astype(np.int64) ** 2)) for part in np.array_split(x, 100))
+    x = x.astype(np.float32)
+    x *= np.float32(2.0**-11)
+    assert_sum_and_mean(ce.mse_loss, (x, np.broadcast_to(np.float32(0), x.shape).copy()), Fraction(exact, 2**22))
+
+
+# Also for float32; the others take exponentials in float32.
+COMPUTED_IN_DOUBLES = ("binary_cross_entropy", "kl_div", "mse_loss")
+PERIOD = 63  # distinct rows, of which a block of big_arrays holds whole repetitions
+
+
+def tail_of(name, kind, dtype):
+    """PERIOD rows or elements and their targets: ordinary losses, or tiny ones of which the last is large."""
+    rng = cases.rng_for("period", name, kind)
+    x, t = rng.standard_normal(PERIOD) * 4, rng.integers(0, 2, PERIOD)
+    tiny = kind != "ordinary"
+    if name == "cross_entropy":
+        x = np.stack([x, -x], 1)
+        if tiny:
+            x = np.where(np.arange(2) == t[:, None], 20.0, 0.0) + x / 8
+            x[-1] = np.where(np.arange(2) == t[-1], -(2.0**20), 0.0)
+        return x.astype(dtype), t.astype(np.int8)
+    if name == "binary_cross_entropy_with_logits":
+        x = np.where(t == 1, 20, -20) + x / 8 if tiny else x
+        x[-1] = (2.0**20 if t[-1] == 0 else -(2.0**20)) if tiny else x[-1]
+    if name == "binary_cross_entropy":
+        x = rng.random(PERIOD)
+        x = np.where(t == 1, 1 - x * 2.0**-20, x * 2.0**-20) if tiny else x
+        x[-1] = 1 - t[-1] if tiny else x[-1]
+    if name == "kl_div":
+        x, t = -np.abs(x) * (2.0**-20 if tiny else 1), np.ones(PERIOD) if tiny else rng.random(PERIOD)
+        x[-1] = -(2.0**20) if tiny else x[-1]
+    if name == "mse_loss":
+        x = x * 2.0**-10 if tiny else x
+        x[-1], t = 2.0**10 if tiny else x[-1], np.zeros(PERIOD)
+    return x.astype(dtype), t.astype(dtype)
+
+
+def as_fraction(number):
+    sign, mantissa, exponent, _ = number._mpf_
+    return (-1) ** sign * Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def repeated(pattern, order_of_blocks):
+    """The pattern of the first PERIOD - 1 rows over and over, and once, in the last block, with the last row too."""
+    rows = np.tile(np.concatenate([pattern[:-1], pattern[:1]]), (BLOCK // PERIOD, *[1] * (pattern.ndim - 1)))
+    last = rows.copy()
+    last[-1] = pattern[-1]
+    width = rows.size // BLOCK
+    blocks = np.concatenate([rows.reshape(width, BLOCK), last.reshape(width, BLOCK)])
+    order = [width * block + k for block in order_of_blocks for k in range(width)]
+    return big(order, *blocks).reshape(-1, *pattern.shape[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not big_arrays.AVAILABLE, reason="needs a 64-bit Linux")
+@pytest.mark.parametrize("kind", ["ordinary", "one large and many tiny"])
+@pytest.mark.parametrize("name", ["cross_entropy", *ELEMENT_LOSSES])
+def test_a_hundred_million_losses(name, kind, dtype):
+    """Against exact sums of exact losses: float64 within an ulp; float32 with ten digits, far below its own ulp."""
+    x, t = tail_of(name, kind, dtype)
+    n_blocks = HUNDRED_MILLION // BLOCK + 1
+    order = [0] * (n_blocks // 3) + [1] + [0] * (n_blocks - n_blocks // 3 - 1)
+    losses = [as_fraction(number) for number in oracles.parts(name, x, t).loss]
+    count = n_blocks * BLOCK
+    exact = (sum(losses[:-1]) + losses[0]) * (count // PERIOD) - losses[0] + losses[-1]
+    arguments = repeated(x, order), repeated(t, order)
+    loss = getattr(ce, name)
+    if dtype == np.float64 or name in COMPUTED_IN_DOUBLES:
+        assert_sum_and_mean(loss, arguments, exact, count)
+        return
+    for got, wanted in ((loss(*arguments, reduction="sum"), exact), (loss(*arguments), exact / count)):
+        assert abs(Fraction(got) - wanted) / wanted <= 1e-10

@@ -357,3 +357,14 @@ def test_the_slow_lane_checks_what_the_fast_lane_checks(case, variant):
 def test_error_of_axis_is_numpys():
     with pytest.raises(np.exceptions.AxisError):
         ce.softmax(X, axis=2)
+
+
+@pytest.mark.parametrize("loss", [ce.cross_entropy, ce.nll_loss, ce.value_and_grad(ce.cross_entropy)])
+@pytest.mark.parametrize("bad", [-1, 3, 2**40])
+def test_a_target_out_of_range_far_down_is_found(loss, bad, isa):
+    """Sums without a gradient check the targets of a block right before they use them."""
+    x, target = np.zeros((5000, 3), np.float32), np.zeros(5000, np.int64)
+    target[:4000] = -100
+    target[4321] = bad
+    with pytest.raises(IndexError, match=rf"target\[4321\] is {bad}\b"):
+        loss(x, target)

@@ -1,6 +1,6 @@
 /* exp, in two parts and shifted by a power of two; one text for both dtypes.
  *
- *     e^x * 2^-shift = scale * (1 + tail),   scale = 2^(i/8 + n) rounded to T,   |tail| <= 0.0444
+ *     e^x * 2^-shift = scale * (1 + tail),   scale = 2^(i/8 + n) to 21 (float) or 53 bits,   |tail| <= 0.0444
  *
  * The two parts are never added where only a sum of exponentials is wanted: sum(scale) + sum(scale * tail), each in a wider
  * accumulator, keeps three bits more than T has. Where T itself is wanted, scale + scale * tail is rounded once.
@@ -14,8 +14,8 @@
  * bound: exp_f32 0.59 ulp
  * bound: exp_f64 0.60 ulp
  *
- * Results below 2^(1 - bias) are 0, and so is e^-inf. NaN stays NaN. Needs x <= about 88 (709) above shift * ln 2, and
- * |shift| < 2^17. */
+ * Results below 2^(1 - bias) are anything from 0 to that, and e^-inf is 0. NaN stays NaN. Needs x <= about 88 (709) above
+ * shift * ln 2, and |shift| < 2^17. */
 
 /* What a shift means for a vector of x: the constants of the reduction, and the x below which the result is 0. */
 struct F(exp_shift) {
@@ -27,16 +27,37 @@ CE_INLINE struct F(exp_shift) F(exp_shift_by)(double shift)
     struct F(exp_shift) s;
     double eighths = 8 * (F(EXP_BIAS) - shift);
     s.magic = v_set1((T)(F(EXP_MAGIC) + eighths));
-    s.clamp = v_set1((T)((4 - eighths) * LN2_8));
+    s.clamp = v_set1((T)(-eighths * LN2_8));
     return s;
+}
+
+/* n vectors (a constant) step by step, so that their chains of dependent operations overlap. */
+CE_INLINE void F(exp_parts_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *tail)
+{
+    V y[CE_INTERLEAVE], z[CE_INTERLEAVE], m[CE_INTERLEAVE], r[CE_INTERLEAVE];
+    for (int i = 0; i < n; i++) {
+        y[i] = v_max(s->clamp, x[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        z[i] = v_madd(y[i], v_set1((T)EIGHTHS_PER_E), s->magic); /* low bits: m + 8 * (bias - shift) */
+    }
+    for (int i = 0; i < n; i++) {
+        m[i] = v_sub(z[i], s->magic);
+        scale[i] = v_power(F(EXP_POWERS), z[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        r[i] = v_fnma(m[i], v_set1(F(LN2_8_HI)), y[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        r[i] = v_fnma(m[i], v_set1(F(LN2_8_LO)), r[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        r[i] = v_add(r[i], v_lookup8(F(EXP_POWER_ERROR), z[i]));
+    }
+    F(expm1_small_of)(n, r, tail);
 }
 
 CE_INLINE void F(exp_parts)(V x, const struct F(exp_shift) * s, V *scale, V *tail)
 {
-    x = v_max(s->clamp, x);
-    V z = v_madd(x, v_set1((T)EIGHTHS_PER_E), s->magic); /* low bits: m + 8 * (bias - shift) */
-    V m = v_sub(z, s->magic);
-    V r = v_fnma(m, v_set1(F(LN2_8_LO)), v_fnma(m, v_set1(F(LN2_8_HI)), x));
-    *tail = v_add(F(expm1_small)(r), v_lookup8(F(EXP_TABLE_ERROR), z));
-    *scale = v_mul(v_lookup8(F(EXP_TABLE), z), v_exponent_bits(z));
+    F(exp_parts_of)(1, &x, s, scale, tail);
 }

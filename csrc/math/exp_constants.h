@@ -1,6 +1,7 @@
 /* Constants of exp: powers of two at eighths, and the polynomial between them.
  *
- * EXP_TABLE[i] is 2^(i/8) rounded; EXP_TABLE_ERROR[i] is its relative error, (2^(i/8) - table) / table.
+ * EXP_POWERS[i] are the fraction bits of 2^(i/8), rounded to 20 of them (float) or to 52, less i at their top, where the
+ * index lies in what they are added to. EXP_POWER_ERROR[i] is the logarithm of 2^(i/8) over that.
  * EXP_C2.. are the coefficients of (e^r - 1 - r) / r^2 = c2 + c3 r + ... on |r| <= ln(2)/16, by Remez exchange with the
  * error weighted by r^2: the relative error of e^r is 2^-32.4 (float) and 2^-58.2 (double).
  * LN2_8_HI has 20 (float) and 32 (double) bits, so that multiples up to 2^20 of it subtract from x exactly. */
@@ -11,10 +12,15 @@
 #define LN2_8 0.08664339756999316        /* ln 2 / 8 */
 #define LOG2_E 1.4426950408889634
 
-CE_STATIC const float EXP_TABLE_f32[8] = {0x1p+0f,        0x1.172b84p+0f, 0x1.306fep+0f,  0x1.4bfdaep+0f,
-                                          0x1.6a09e6p+0f, 0x1.8ace54p+0f, 0x1.ae89fap+0f, 0x1.d5818ep+0f};
-CE_STATIC const float EXP_TABLE_ERROR_f32[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3550p-25f,
-                                                0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c304p-27f, -0x1.a5217cp-28f};
+CE_STATIC const uint32_t EXP_POWERS_f32[8] = {0x00000000, 0xfffb95c0, 0xfff837f0, 0xfff5fed8,
+                                              0xfff504f0, 0xfff56728, 0xfff74500, 0xfffac0c8};
+CE_STATIC const float EXP_POWER_ERROR_f32[8] = {0x0p+0f,         0x1.bbc0cep-23f, 0x1.125002p-25f,  -0x1.07f47ep-23f,
+                                                0x1.21e7c6p-22f, 0x1.573abep-23f, -0x1.e843fep-23f, -0x1.317d9ap-24f};
+CE_STATIC const uint64_t EXP_POWERS_f64[8] = {0x0000000000000000, 0xffff72b83c7d517b, 0xffff06fe0a31b715,
+                                              0xfffebfdad5362a27, 0xfffea09e667f3bcd, 0xfffeace5422aa0db,
+                                              0xfffee89f995ad3ad, 0xffff5818dcfba487};
+#define EXP_POWER_ERROR_f64 EXP_TABLE_ERROR_f64
+/* The same as numbers, for wide.h; the error is so small that it is its own logarithm. */
 CE_STATIC const double EXP_TABLE_f64[8] = {0x1p+0,
                                            0x1.172b83c7d517bp+0,
                                            0x1.306fe0a31b715p+0,
@@ -34,12 +40,17 @@ CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
 
 #define EXP_MAGIC_f32 0x1.8p23 /* adding it leaves an integer in the low bits */
 #define EXP_BIAS_f32 127
-#define EXP_HEADROOM_f32                                                                                               \
-    32 /* exponentials of a row reach up to 2^32: their tails reach down to what is subnormal in the result */
-#define FACTOR_SMALL_f32 0x1p-90
+/* The largest exponential of a row lies between 2^MIN and 2^MAX, so that the others reach down to what is subnormal in the
+ * result; a shift that is chosen for a row puts it in the middle. */
+#define EXP_HEADROOM_MIN_f32 32
+#define EXP_HEADROOM_f32 48
+#define EXP_HEADROOM_MAX_f32 64
+#define FACTOR_SMALL_f32 0x1p-100
 #define EXP_MAGIC_f64 0x1.8p52
 #define EXP_BIAS_f64 1023
-#define EXP_HEADROOM_f64 64
+#define EXP_HEADROOM_MIN_f64 64
+#define EXP_HEADROOM_f64 96
+#define EXP_HEADROOM_MAX_f64 128
 #define FACTOR_SMALL_f64 0x1p-900
 
 #define LN2_8_HI_f32 0x1.62e42p-4f
@@ -49,11 +60,21 @@ CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
 #define LN2_8_LOWEST_f64 -0x1.9ff0342542fc3p-93
 
 /* e^r - 1 for |r| <= ln(2)/16. */
-CE_INLINE vf expm1_small_f32(vf r)
+CE_INLINE void expm1_small_of_f32(int n, const vf *r, vf *result)
 {
-    vf c = vf_madd(vf_set1(0x1.555da8p-5f), r, vf_set1(0x1.555c78p-3f));
-    c = vf_madd(c, r, vf_set1(0.5f));
-    return vf_madd(c, vf_mul(r, r), r);
+    vf c[CE_INTERLEAVE], square[CE_INTERLEAVE];
+    for (int i = 0; i < n; i++) {
+        c[i] = vf_madd(vf_set1(0x1.555da8p-5f), r[i], vf_set1(0x1.555c78p-3f));
+    }
+    for (int i = 0; i < n; i++) {
+        square[i] = vf_mul(r[i], r[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        c[i] = vf_madd(c[i], r[i], vf_set1(0.5f));
+    }
+    for (int i = 0; i < n; i++) {
+        result[i] = vf_madd(c[i], square[i], r[i]);
+    }
 }
 
 CE_INLINE vd expm1_small_f64(vd r)
@@ -64,6 +85,13 @@ CE_INLINE vd expm1_small_f64(vd r)
     c = vd_madd(c, r, vd_set1(0x1.5555555555661p-3));
     c = vd_madd(c, r, vd_set1(0x1.000000000010fp-1));
     return vd_madd(c, vd_mul(r, r), r);
+}
+
+CE_INLINE void expm1_small_of_f64(int n, const vd *r, vd *result)
+{
+    for (int i = 0; i < n; i++) {
+        result[i] = expm1_small_f64(r[i]);
+    }
 }
 
 #endif

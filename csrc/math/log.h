@@ -2,6 +2,7 @@
  *
  * bound: log1p_f64 0.70 ulp
  * bound: log_f64 0.62 ulp
+ * bound: log1p_unit_f64 0.70 ulp
  *
  * y = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)];
  * log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)),  s = f / (2 + f), R the series of fdlibm's e_log.c (error 2^-58.4).
@@ -100,6 +101,30 @@ CE_INLINE vd log1p_short(vd q)
     vd tail = vd_sub(half_square, vd_mul(s, vd_madd(z, R, half_square)));
     vd r = vd_madd(n, vd_set1(LN2_HI + LN2_LO), vd_sub(f, tail));
     return vd_select(vd_lt(q, vd_set1(INFINITY)), r, q);
+}
+
+/* log(1 + q) for 0 <= q <= 1 in two parts. */
+CE_INLINE struct vd2 log1p_unit_wide(struct vd2 q)
+{
+    vd one = vd_set1(1.0), half = vd_set1(0.5), zero = vd_set1(0.0);
+    struct vd2 y = vd_fast_two_sum(one, q.hi);
+    vdm high = vd_lt(vd_set1(1.4142135623730951), y.hi);
+    vd f = vd_select(high, vd_sub(vd_mul(y.hi, half), one), q.hi);
+    vd f_lo = vd_select(high, vd_mul(vd_add(y.lo, q.lo), half), q.lo);
+    return log_reduced(vd_select(high, one, zero), f, f_lo);
+}
+
+/* log(1 + q) for 0 <= q <= 1, to 2^-33: 2 atanh(s), s = q / (2 + q) <= 1/3, by Remez exchange in s^2.
+ *
+ * bound: log1p_unit 1.2e-10 relative */
+CE_INLINE vd log1p_unit(vd q)
+{
+    vd s = vd_div(q, vd_add(vd_set1(2.0), q)), z = vd_mul(s, s), twice = vd_add(s, s);
+    vd R = vd_madd(z, vd_set1(0x1.f1733ebc83223p-4), vd_set1(0x1.b6e6ccd029d4bp-4));
+    R = vd_madd(z, R, vd_set1(0x1.2508b103cf334p-3));
+    R = vd_madd(z, R, vd_set1(0x1.9996af961f969p-3));
+    R = vd_madd(z, R, vd_set1(0x1.5555584c24fc0p-2));
+    return vd_madd(vd_mul(twice, z), R, twice);
 }
 
 #endif

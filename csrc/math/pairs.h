@@ -27,6 +27,15 @@ CE_INLINE struct vd2 vd_two_product(vd a, vd b)
     return (struct vd2){p, vd_fma(a, b, vd_neg(p))};
 }
 
+CE_INLINE struct vd2 vd2_mul(struct vd2 a, struct vd2 b)
+{
+    struct vd2 p = vd_two_product(a.hi, b.hi);
+    p.lo = vd_add(p.lo, vd_madd(a.hi, b.lo, vd_mul(a.lo, b.hi)));
+    return p;
+}
+
+CE_INLINE int vd_all(vdm m) { return !vd_any(vd_lt(vd_select(m, vd_set1(1), vd_set1(0)), vd_set1(1))); }
+
 /* sum[0] + sum[1] += hi + lo, whichever is larger. */
 CE_INLINE void ce_add_pair(double sum[2], double hi, double lo)
 {

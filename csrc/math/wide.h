@@ -82,6 +82,7 @@ CE_INLINE w64 w64_exp(vd x)
     return (w64){vd_mul(e.hi, down), vd_mul(e.lo, down)};
 }
 CE_INLINE w64 w64_log1p(w64 q) { return log1p_wide(q); }
+CE_INLINE w64 w64_log1p_unit(w64 q) { return log1p_unit_wide(q); }
 CE_INLINE w64 w64_log1m(w64 p) { return log1p_wide((struct vd2){vd_neg(p.hi), vd_neg(p.lo)}); }
 CE_INLINE w64 w64_log(vd x) { return log_wide(x); }
 
@@ -121,6 +122,8 @@ CE_INLINE w32 w32_exp(vd x)
     return w32_exp_shifted(x, &s);
 }
 CE_INLINE w32 w32_log1p(w32 q) { return log1p_short(q); }
+/* For 0 <= q <= 1. */
+CE_INLINE w32 w32_log1p_unit(w32 q) { return log1p_unit(q); }
 /* For -1 <= q <= 0 as well. */
 CE_INLINE w32 w32_log1m(w32 p) { return log1p_wide((struct vd2){vd_neg(p), vd_set1(0)}).hi; }
 CE_INLINE w32 w32_log(vd x) { return log_wide(x).hi; }

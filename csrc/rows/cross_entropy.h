@@ -1,4 +1,4 @@
-/* Cross-entropy of rows of logits from class indices, with gradient and Hessian in the same pass; and nll_loss.
+/* Cross-entropy of rows of logits from class indices, with gradient and Hessian in the same pass.
  *
  * Target t of weight w, R the sum of the other exponentials:
  *     loss = w log(1 + R/e_t)
@@ -32,9 +32,12 @@ CE_STATIC void F(group_losses)(const struct ce_row_loss *a, int64_t first, const
 CE_STATIC void F(index_scales)(const struct ce_row_loss *a, int64_t first, const struct F(group) * g,
                                double scale[GROUP_MAX])
 {
-    for (int i = 0; i < GROUP_MAX; i++) {
+    for (int i = g->n; i < GROUP_MAX; i++) {
+        scale[i] = 0;
+    }
+    for (int i = 0; i < g->n; i++) {
         int64_t r = first + i;
-        scale[i] = i < g->n && !F(is_ignored)(a, r) ? F(row_scale)(a, r) : 0;
+        scale[i] = F(is_ignored)(a, r) ? 0 : F(row_scale)(a, r);
         if (a->class_weight && scale[i] != 0) {
             scale[i] *= a->class_weight[a->target[r]];
         }
@@ -93,10 +96,12 @@ CE_STATIC void F(write_hessian)(T *hess, const T *x, ptrdiff_t n, const struct F
 CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(shift_guess) guess = {0, 1};
+    struct F(writer) w = {.stream = a->stream};
     int step = a->grad.data || a->hess.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
-        struct F(factor) f[GROUP_MAX];
+        struct F(factors) f;
         double scale[GROUP_MAX], at_target[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
@@ -107,12 +112,12 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             if (F(is_ignored)(a, first + i)) {
                 continue;
             }
-            F(prepare_row)(grad.data + i * grad.stride, n, a->stream);
             if (a->grad.data || a->hess.data) {
+                F(prepare_row)(&w, grad.data + i * grad.stride);
                 exps = F(exps_of)(a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];
-            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + x.stride);
+            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + x.stride, &guess);
             F(group_set)(&g, i, &sum, row[t]);
         }
         F(group_logs)(&g);
@@ -124,11 +129,11 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         F(group_inverses)(&g);
         F(index_scales)(a, first, &g, scale);
         F(target_grads)(&g, scale, at_target);
-        F(group_factors)(&g, scale, f);
+        F(group_factors)(&g, scale, &f);
         for (int i = 0; i < g.n; i++) {
             T *out = grad.data + i * grad.stride, *hess_out = a->hess.data ? hess.data + i * hess.stride : NULL;
             if (F(is_ignored)(a, first + i)) {
-                F(zero_row)(out, n);
+                F(write_zeros)(&w, out, n);
                 if (hess_out) {
                     F(zero_row)(hess_out, n);
                 }
@@ -137,91 +142,13 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             if (hess_out) {
                 F(write_hessian)(hess_out, x.data + i * x.stride, n, &g, i, scale[i]);
             }
-            F(write_probabilities)(out, F(exps_of)(a->scratch, n, i), n, &g, i, f + i, scale[i],
-                                   (ptrdiff_t)a->target[first + i], (T)at_target[i], a->stream);
+            struct F(special) at = {(ptrdiff_t)a->target[first + i], (T)at_target[i]};
+            F(write_probabilities)(&w, out, F(exps_of)(a->scratch, n, i), n, &g, i, &f, scale[i], at);
         }
         F(unpack_rows)(&a->grad, first, g.n, n, grad);
         if (a->hess.data) {
             F(unpack_rows)(&a->hess, first, g.n, n, hess);
         }
     }
-    if (a->stream) {
-        ce_stream_fence();
-    }
-}
-
-/* The same with a row to a lane (lanes.h). */
-CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
-{
-    ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch, *exps = a->grad.data ? F(tile_exps)(tile, n) : NULL;
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        V max = F(tile_max)(tile, n);
-        for (int i = 0; i < g.n; i++) {
-            if (F(is_ignored)(a, first + i)) {
-                continue;
-            }
-            T *x = tile + a->target[first + i] * LANES + i;
-            g.logit[i] = *x;
-            *x = -INFINITY;
-        }
-        F(tile_sum)(tile, n, max, exps, &g);
-        F(group_logs)(&g);
-        F(group_losses)(a, first, &g);
-        if (!exps) {
-            continue;
-        }
-        double scale[GROUP_MAX], at_target[GROUP_MAX];
-        F(index_scales)(a, first, &g, scale);
-        F(group_inverses)(&g);
-        F(target_grads)(&g, scale, at_target);
-        F(tile_scale)(exps, exps, n, &g, scale);
-        for (int i = 0; i < g.n; i++) {
-            if (F(is_ignored)(a, first + i)) {
-                for (ptrdiff_t c = 0; c < n; c++) {
-                    exps[c * LANES + i] = 0;
-                }
-            } else {
-                exps[a->target[first + i] * LANES + i] = (T)at_target[i];
-            }
-        }
-        F(tile_store)(&a->grad, first, g.n, n, exps);
-    }
-}
-
-/* Negative log-likelihood of log-probabilities: loss = -w x_t; the gradient is -w at the target and 0 elsewhere. */
-CE_STATIC void F(nll_loss)(const struct ce_row_loss *a)
-{
-    const T *x = (const T *)a->input.data;
-    for (int64_t r = 0; r < a->n_rows; r++) {
-        int ignored = F(is_ignored)(a, r);
-        int64_t t = ignored ? 0 : a->target[r];
-        double w = a->class_weight ? a->class_weight[t] : 1;
-        double logp = ignored ? 0 : x[r * a->input.row_stride + t * a->input.class_stride];
-        a->loss[r] = ignored || (w == 0 && fabs(logp) == INFINITY) ? 0 : -w * logp;
-        if (!a->grad.data) {
-            continue;
-        }
-        T *grad = (T *)a->grad.data + r * a->grad.row_stride;
-        for (int64_t c = 0; c < a->n_classes; c++) {
-            grad[c * a->grad.class_stride] = 0;
-        }
-        if (!ignored) {
-            grad[t * a->grad.class_stride] = (T)(-w * F(row_scale)(a, r));
-        }
-    }
-}
-
-CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
-{
-    if (a->label_smoothing != 0) {
-        F(cross_entropy_soft)(a);
-    } else if (!a->hess.data && F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
-        F(lanes_cross_entropy_index)(a);
-    } else {
-        F(cross_entropy_index)(a);
-    }
+    F(finish_writing)(&w);
 }

@@ -38,7 +38,7 @@ CE_INLINE struct vd2 F(group_exp)(const struct F(group) * g, int i)
     struct exp_shift_f64 s;
     vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), shift));
     s.magic = vd_add(vd_set1(EXP_MAGIC_f64), eighths);
-    s.clamp = vd_mul(vd_set1(LN2_8), vd_sub(vd_set1(4.0), eighths));
+    s.clamp = vd_mul(vd_set1(-LN2_8), eighths);
     exp_parts_f64(vd_sub(vd_load(g->logit + i), vd_load(g->base + i)), &s, &scale, &tail);
     vd product = vd_mul(scale, tail);
     return vd_fast_two_sum(scale, product);
@@ -104,35 +104,50 @@ CE_STATIC void F(group_inverses)(struct F(group) * g)
     }
 }
 
-/* A factor as two numbers of T, and an exact power of two before it so that neither part underflows. */
-struct F(factor) {
-    T before, hi, lo;
+/* A factor for each row as two numbers of T, and an exact power of two before it so that neither part underflows. */
+struct F(factors) {
+    T before[GROUP_MAX], hi[GROUP_MAX], lo[GROUP_MAX];
 };
 
-/* (hi + lo) * times * 2^exponent for eight rows, exponent an integer <= 0. */
-CE_STATIC void F(factors)(vd hi, vd lo, vd times, double exponent, struct F(factor) f[8])
+/* Small factors take over the headroom of the exponentials. */
+CE_STATIC void F(raise_factors)(double value[8], double low[8], double exponent, T before[8])
 {
-    struct vd2 product = vd_two_product(hi, times);
-    vd rest = vd_madd(lo, times, product.lo);
-    /* a small factor takes over the headroom of the exponentials */
-    vdm small = vd_lt(vd_abs(product.hi), vd_set1(F(FACTOR_SMALL)));
-    vd up = vd_select(small, vd_set1(ce_exp2(F(EXP_HEADROOM))), vd_set1(1));
-    double value[8], low[8], before[8];
-    vd_store(value, vd_mul(product.hi, up));
-    vd_store(low, vd_mul(rest, up));
-    vd_store(before, vd_select(small, vd_set1(exponent - F(EXP_HEADROOM)), vd_set1(exponent)));
     for (int i = 0; i < 8; i++) {
-        f[i].before = (T)ce_exp2(before[i]);
-        f[i].hi = (T)value[i];
-        f[i].lo = fabs(value[i]) <= T_MAX ? (T)((value[i] - (double)f[i].hi) + low[i]) : 0;
+        double up = 0;
+        if (fabs(value[i]) < F(FACTOR_SMALL) && value[i] != 0) {
+            up = -F(EXP_HEADROOM_MIN) - ilogb(value[i]);
+            value[i] = ldexp(value[i], (int)up);
+            low[i] = ldexp(low[i], (int)up);
+        }
+        before[i] = (T)ce_exp2(exponent - up);
     }
 }
 
+/* (hi + lo) * times * 2^exponent for rows i..i+7, exponent an integer <= 0. */
+CE_STATIC void F(set_factors)(struct F(factors) * f, int i, vd hi, vd lo, vd times, double exponent)
+{
+    struct vd2 product = vd_two_product(hi, times);
+    vd value = product.hi, low = vd_madd(lo, times, product.lo);
+    F(store_wide)(f->before + i, vd_set1(ce_exp2(exponent)), 8);
+    vd size = vd_select(vd_eq(value, vd_set1(0)), vd_set1(1), vd_abs(value)); /* lanes without a row hold 0 */
+    if (vd_any(vd_lt(size, vd_set1(F(FACTOR_SMALL))))) {
+        double values[8], lows[8];
+        vd_store(values, value);
+        vd_store(lows, low);
+        F(raise_factors)(values, lows, exponent, f->before + i);
+        value = vd_load(values);
+        low = vd_load(lows);
+    }
+    F(store_wide)(f->hi + i, value, 8);
+    low = vd_add(vd_sub(value, F(load_wide)(f->hi + i, 8, 0)), low);
+    F(store_wide)(f->lo + i, vd_select(vd_lt(vd_abs(value), vd_set1(T_MAX)), low, vd_set1(0)), 8);
+}
+
 /* 1 / (R + e) * times[row] for every row of the group. */
-CE_STATIC void F(group_factors)(const struct F(group) * g, const double times[GROUP_MAX], struct F(factor) f[GROUP_MAX])
+CE_STATIC void F(group_factors)(const struct F(group) * g, const double times[GROUP_MAX], struct F(factors) * f)
 {
     for (int i = 0; i < g->n; i += 8) {
-        F(factors)(vd_load(g->inv_hi + i), vd_load(g->inv_lo + i), vd_load(times + i), 0, f + i);
+        F(set_factors)(f, i, vd_load(g->inv_hi + i), vd_load(g->inv_lo + i), vd_load(times + i), 0);
     }
 }
 

@@ -12,37 +12,72 @@
 /* A tile must be one chunk. Few short rows would leave the lanes empty. */
 CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes)
 {
-    if (n_classes > CHUNK || n_classes == 0) {
-        return 0;
+    if (n_classes > CHUNK || n_classes <= 1) {
+        return n_classes == 1;
     }
-    if (m->class_stride == 1 || n_classes == 1) {
+    if (m->class_stride == 1) {
         return n_classes <= LANES_CLASSES && n_rows > 3;
     }
     return 1;
 }
 
-/* The first of the two tiles is at SCRATCH_INPUT, the exponentials' follows it. */
-CE_INLINE T *F(tile_exps)(T *tile, ptrdiff_t n_classes) { return tile + n_classes * LANES; }
-
-/* Element (i, j) to (j, i): log2(LANES) perfect shuffles. */
-CE_INLINE void F(transpose)(V r[LANES])
+/* `count` vectors as one long row of elements, shuffled perfectly: the element at i goes to 2 i modulo the length less 1.
+ * So many steps rotate the bits of i as many places to the left, which is a transposition. */
+CE_INLINE void F(shuffle)(V r[LANES], int count, int steps)
 {
-    for (int step = 1; step < LANES; step *= 2) {
+    for (int step = 0; step < steps; step++) {
         V shuffled[LANES];
-        for (int i = 0; i < LANES / 2; i++) {
-            shuffled[2 * i] = v_zip_lo(r[i], r[i + LANES / 2]);
-            shuffled[2 * i + 1] = v_zip_hi(r[i], r[i + LANES / 2]);
+        for (int i = 0; i < count / 2; i++) {
+            shuffled[2 * i] = v_zip_lo(r[i], r[i + count / 2]);
+            shuffled[2 * i + 1] = v_zip_hi(r[i], r[i + count / 2]);
         }
-        for (int i = 0; i < LANES; i++) {
+        for (int i = 0; i < count; i++) {
             r[i] = shuffled[i];
         }
     }
+}
+
+/* Element (i, j) to (j, i). */
+CE_INLINE void F(transpose)(V r[LANES]) { F(shuffle)(r, LANES, LANES_LOG2); }
+
+/* LANES rows of `count` classes without a gap, `from`, transposed; steps: of the shuffle. */
+CE_INLINE void F(turn)(const T *from, T *to, int count, int steps)
+{
+    V r[LANES];
+    for (int i = 0; i < count; i++) {
+        r[i] = v_load(from + i * LANES);
+    }
+    F(shuffle)(r, count, steps);
+    for (int i = 0; i < count; i++) {
+        v_store(to + i * LANES, r[i]);
+    }
+}
+
+/* Whether that was possible: full tiles of 2, 4 or 8 classes, which need no more than their own vectors. */
+CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes, const T *from, T *to, int to_tile)
+{
+    if (m->row_stride != n_classes || m->class_stride != 1 || n != LANES) {
+        return 0;
+    }
+    if (n_classes == 2) {
+        F(turn)(from, to, 2, to_tile ? LANES_LOG2 : 1);
+    } else if (n_classes == 4) {
+        F(turn)(from, to, 4, to_tile ? LANES_LOG2 : 2);
+    } else if (n_classes == 8) {
+        F(turn)(from, to, 8, to_tile ? LANES_LOG2 : 3);
+    } else {
+        return 0;
+    }
+    return 1;
 }
 
 /* Rows first..first+n-1 into a tile; the lanes past n are 0. */
 CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, T *tile)
 {
     const T *x = (const T *)m->data + first * m->row_stride;
+    if (F(turn_rows)(m, n, n_classes, x, tile, 1)) {
+        return;
+    }
     if (m->class_stride == 1 && n_classes > 1) {
         for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
             V r[LANES];
@@ -77,6 +112,9 @@ CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptr
 CE_STATIC void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, const T *tile)
 {
     T *y = (T *)m->data + first * m->row_stride;
+    if (F(turn_rows)(m, n, n_classes, tile, y, 0)) {
+        return;
+    }
     if (m->class_stride == 1 && n_classes > 1) {
         for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
             V r[LANES];
@@ -142,7 +180,7 @@ CE_STATIC struct F(tile_shift) F(tile_shift_rare)(V max, struct F(group) * g)
         g->shift[i] = m[i] == -INFINITY ? 0 : F(shift_for)((double)m[i] - base[i]);
         double eighths = 8 * (F(EXP_BIAS) - g->shift[i]);
         magic[i] = (T)(F(EXP_MAGIC) + eighths);
-        clamp[i] = (T)((4 - eighths) * LN2_8);
+        clamp[i] = (T)(-eighths * LN2_8);
     }
     s.shift.magic = v_load(magic);
     s.shift.clamp = v_load(clamp);
@@ -166,19 +204,31 @@ CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
     if (v_any(v_lt(v_set1((T)BASE_LIMIT), v_abs(max)))) {
         return F(tile_shift_rare)(max, g);
     }
-    vd four = vd_set1(4.0), magic = vd_set1(F(EXP_MAGIC)), eighth = vd_set1(LN2_8);
+    vd magic = vd_set1(F(EXP_MAGIC)), down = vd_set1(-LN2_8);
 #if WIDE_PARTS == 2
     vd a = F(eighths_for)(vf_widen_lo(max), g->shift), b = F(eighths_for)(vf_widen_hi(max), g->shift + 8);
     s.shift.magic = vf_narrow(vd_add(magic, a), vd_add(magic, b));
-    s.shift.clamp = vf_narrow(vd_mul(vd_sub(four, a), eighth), vd_mul(vd_sub(four, b), eighth));
+    s.shift.clamp = vf_narrow(vd_mul(a, down), vd_mul(b, down));
 #else
     vd a = F(eighths_for)(max, g->shift);
     s.shift.magic = vd_add(magic, a);
-    s.shift.clamp = vd_mul(vd_sub(four, a), eighth);
+    s.shift.clamp = vd_mul(a, down);
 #endif
     s.base = v_set1(0);
     s.has_base = 0;
     return s;
+}
+
+/* lane_add for a row to a lane: the doubles stay in the rows' order. */
+CE_INLINE void F(tile_add)(struct F(lane_sum) * s, V scale, V tail)
+{
+#if WIDE_PARTS == 2
+    s->a = vd_add(s->a, vf_widen_lo(scale));
+    s->b = vd_add(s->b, vf_widen_hi(scale));
+    s->tails = v_madd(scale, tail, s->tails);
+#else
+    F(lane_add)(s, scale, tail);
+#endif
 }
 
 /* The accumulators added in the tree of lane_total; those past `used` are 0. */
@@ -195,9 +245,6 @@ CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(gro
     vd_store(g->sum_hi, s[0].a);
     vd_store(g->sum_hi + 8, s[0].b);
 #else
-    for (int i = 0; i < used; i++) {
-        s[i].b = vd_add(s[i].b, s[i].lost);
-    }
     for (int width = 4; width >= 1; width /= 2) {
         for (int i = 0; i < width && i + width < used; i++) {
             struct vd2 t = vd_two_sum(s[i].a, s[i + width].a);
@@ -212,11 +259,23 @@ CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(gro
 #endif
 }
 
-CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F(tile_shift) * shift, int has_base,
-                              T *exps, struct F(group) * g)
+/* After a lane's last class: the tails join the scales. */
+CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
+{
+#if WIDE_PARTS == 2
+    s->a = vd_add(s->a, s->tails_a);
+    s->b = vd_add(s->b, s->tails_b);
+#else
+    s->b = vd_add(s->b, s->lost);
+#endif
+}
+
+/* one_block: n_classes <= BLOCK, so that no accumulator is taken up again. */
+CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int one_block, const struct F(tile_shift) * shift,
+                              int has_base, T *exps, struct F(group) * g)
 {
     struct F(lane_sum) s[LANES];
-    for (ptrdiff_t block = 0; block < n_classes; block += BLOCK) {
+    for (ptrdiff_t block = 0; block < (one_block ? 1 : n_classes); block += BLOCK) {
         for (int l = 0; l < LANES && block + l < n_classes; l++) {
             struct F(lane_sum) sum = block ? s[l] : F(lane_zero)();
             for (ptrdiff_t c = block + l; c < block + BLOCK && c < n_classes; c += LANES) {
@@ -225,12 +284,15 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F
                     x = v_sub(x, shift->base);
                 }
                 F(exp_parts)(x, &shift->shift, &scale, &tail);
-                F(lane_add)(&sum, scale, tail);
+                F(tile_add)(&sum, scale, tail);
                 if (exps) {
                     v_store(exps + c * LANES, v_madd(scale, tail, scale));
                 }
             }
             F(lane_flush)(&sum);
+            if (one_block || block + BLOCK + l >= n_classes) {
+                F(tile_close)(&sum);
+            }
             s[l] = sum;
         }
     }
@@ -240,39 +302,73 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, const struct F
 CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, struct F(group) * g)
 {
     struct F(tile_shift) shift = F(tile_shift_for)(max, g);
+    int one_block = n_classes <= BLOCK;
     if (shift.has_base) {
-        F(tile_sum_as)(tile, n_classes, &shift, 1, exps, g);
+        F(tile_sum_as)(tile, n_classes, 0, &shift, 1, exps, g);
     } else if (exps) {
-        F(tile_sum_as)(tile, n_classes, &shift, 0, exps, g);
+        one_block ? F(tile_sum_as)(tile, n_classes, 1, &shift, 0, exps, g)
+                  : F(tile_sum_as)(tile, n_classes, 0, &shift, 0, exps, g);
     } else {
-        F(tile_sum_as)(tile, n_classes, &shift, 0, NULL, g);
+        one_block ? F(tile_sum_as)(tile, n_classes, 1, &shift, 0, NULL, g)
+                  : F(tile_sum_as)(tile, n_classes, 0, &shift, 0, NULL, g);
     }
 }
 
-/* out = exps * inverse * times, lane by lane. */
-CE_STATIC void F(tile_scale)(T *out, const T *exps, ptrdiff_t n_classes, const struct F(group) * g,
-                             const double times[GROUP_MAX])
+/* exps * inverse * times, lane by lane. */
+CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group) * g, const double times[GROUP_MAX])
 {
-    struct F(factor) f[GROUP_MAX] = {{0, 0, 0}};
-    T before[LANES], hi[LANES], lo[LANES];
-    F(group_factors)(g, times, f);
-    for (int i = 0; i < LANES; i++) {
-        before[i] = f[i].before;
-        hi[i] = f[i].hi;
-        lo[i] = f[i].lo;
-    }
-    V b = v_load(before), h = v_load(hi), l = v_load(lo);
+    struct F(factors) f = {{0}, {0}, {0}};
+    F(group_factors)(g, times, &f);
+    V b = v_load(f.before), h = v_load(f.hi), l = v_load(f.lo);
     for (ptrdiff_t c = 0; c < n_classes; c++) {
-        v_store(out + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
+        v_store(exps + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
     }
 }
 
-/* Rows of the next tile, all lanes of the group in a known state. */
-CE_INLINE void F(tile_begin)(struct F(group) * g, int64_t left)
+/* Tiles that take each step together. The steps of a tile wait for each other, the logarithms for the sums, and vectors for
+ * numbers that were stored one by one; those of several tiles do not. */
+#define TILES 4
+#define BATCH_CLASSES 512 /* of all tiles together, so that they stay in a first-level cache */
+
+struct F(batch) {
+    int n; /* tiles */
+    struct F(group) g[TILES];
+    T *tile[TILES], *exps[TILES];
+};
+
+/* The next tiles, all lanes of their groups in a known state. */
+CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input, int64_t first, int64_t n_rows,
+                             ptrdiff_t n_classes, void *scratch)
 {
-    F(group_clear)(g, left < LANES ? (int)left : LANES);
-    for (int i = 0; i < GROUP_MAX; i++) {
-        g->logit[i] = -INFINITY;
+    int64_t most = n_classes * TILES <= BATCH_CLASSES ? TILES
+                   : n_classes >= BATCH_CLASSES       ? 1
+                                                      : BATCH_CLASSES / n_classes;
+    for (b->n = 0; b->n < most && first < n_rows; b->n++, first += LANES) {
+        struct F(group) *g = &b->g[b->n];
+        F(group_clear)(g, n_rows - first < LANES ? (int)(n_rows - first) : LANES);
+        for (int i = 0; i < GROUP_MAX; i++) {
+            g->logit[i] = -INFINITY;
+        }
+        b->tile[b->n] = (T *)scratch + 2 * b->n * n_classes * LANES;
+        b->exps[b->n] = b->tile[b->n] + n_classes * LANES;
+        F(tile_load)(input, first, g->n, n_classes, b->tile[b->n]);
+    }
+}
+
+/* A row of one class: `value`, and NaN where the logit is not finite. */
+CE_STATIC void F(one_class)(const struct ce_row_map *a, T value)
+{
+    const T *x = (const T *)a->input.data;
+    T *y = (T *)a->output.data;
+    if (a->input.row_stride == 1 && a->output.row_stride == 1) {
+        for (int64_t r = 0; r < a->n_rows; r++) {
+            y[r] = value + (x[r] - x[r]);
+        }
+        return;
+    }
+    for (int64_t r = 0; r < a->n_rows; r++) {
+        T logit = x[r * a->input.row_stride];
+        y[r * a->output.row_stride] = value + (logit - logit);
     }
 }
 
@@ -280,83 +376,119 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
 {
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch, *exps = F(tile_exps)(tile, n);
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        F(tile_sum)(tile, n, F(tile_max)(tile, n), exps, &g);
-        F(group_inverses)(&g);
-        F(tile_scale)(exps, exps, n, &g, ones);
-        F(tile_store)(&a->output, first, g.n, n, exps);
+    struct F(batch) b;
+    if (n == 1) {
+        F(one_class)(a, 1);
+        return;
+    }
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        for (int k = 0; k < b.n; k++) {
+            F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(group_inverses)(&b.g[k]);
+            F(tile_scale)(b.exps[k], n, &b.g[k], ones);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_store)(&a->output, first + k * LANES, b.g[k].n, n, b.exps[k]);
+        }
     }
 }
 
-/* Each lane's first class with its maximum: taken out of the tile, summed without, put back. NaN keeps class 0. */
-CE_STATIC void F(tile_sum_below_max)(T *tile, ptrdiff_t n_classes, T max[LANES], struct F(group) * g)
+/* Each lane's maximum, and its logit; `rest` gets the tile without the first class that has it (NaN has none). */
+CE_STATIC V F(tile_take_max)(const T *tile, ptrdiff_t n_classes, T *rest, struct F(group) * g)
 {
-    T argmax[LANES];
-    V m = v_load(tile), at = v_set1(0);
+    V m = v_load(tile), at = v_set1(0), class = v_set1(0), one = v_set1(1);
     for (ptrdiff_t c = 1; c < n_classes; c++) {
         V x = v_load(tile + c * LANES);
-        at = v_select(v_lt(m, x), v_set1((T)c), at);
+        class = v_add(class, one);
+        at = v_select(v_lt(m, x), class, at);
         m = v_max(m, x);
     }
-    v_store(argmax, at);
-    v_store(max, m);
-    T saved[LANES];
-    for (int i = 0; i < LANES; i++) {
-        T *x = tile + (ptrdiff_t)argmax[i] * LANES + i;
-        g->logit[i] = max[i];
-        saved[i] = *x;
-        *x = *x == max[i] ? -INFINITY : *x;
+    class = v_set1(0);
+    for (ptrdiff_t c = 0; c < n_classes; c++) {
+        V x = v_load(tile + c * LANES);
+        V taken = v_select(v_eq(x, m), v_set1(-INFINITY), x);
+        v_store(rest + c * LANES, v_select(v_eq(class, at), taken, x));
+        class = v_add(class, one);
     }
-    F(tile_sum)(tile, n_classes, m, NULL, g);
-    for (int i = 0; i < LANES; i++) {
-        tile[(ptrdiff_t)argmax[i] * LANES + i] = saved[i];
+#if WIDE_PARTS == 2
+    vd_store(g->logit, vf_widen_lo(m));
+    vd_store(g->logit + 8, vf_widen_hi(m));
+#else
+    vd_store(g->logit, m);
+#endif
+    return m;
+}
+
+/* The sums without the maxima, and the logarithms. */
+CE_STATIC void F(batch_sum_below_max)(struct F(batch) * b, ptrdiff_t n_classes, V max[TILES])
+{
+    for (int k = 0; k < b->n; k++) {
+        max[k] = F(tile_take_max)(b->tile[k], n_classes, b->exps[k], &b->g[k]);
+        F(tile_sum)(b->exps[k], n_classes, max[k], NULL, &b->g[k]);
     }
-    F(group_logs)(g);
+    for (int k = 0; k < b->n; k++) {
+        F(group_logs)(&b->g[k]);
+    }
+}
+
+CE_STATIC void F(tile_log_probabilities)(T *tile, ptrdiff_t n_classes, V max, const struct F(group) * g)
+{
+    vd log_hi = vd_load(g->log_hi), log_lo = vd_load(g->log_lo);
+#if WIDE_PARTS == 2
+    vd hi_8 = vd_load(g->log_hi + 8), lo_8 = vd_load(g->log_lo + 8);
+    struct vd2 a = vd_two_sum(vf_widen_lo(max), log_hi), b = vd_two_sum(vf_widen_hi(max), hi_8);
+    struct F(lse) lse = {vd_add(a.hi, vd_add(a.lo, log_lo)), vd_add(b.hi, vd_add(b.lo, lo_8))};
+    V at_top = v_neg(vf_narrow(log_hi, hi_8));
+#else
+    struct vd2 a = vd_two_sum(max, log_hi);
+    struct F(lse) lse = {vd_neg(a.hi), vd_add(a.lo, log_lo)};
+    V at_top = v_neg(log_hi);
+#endif
+    V top = F(top_apart)(max, at_top);
+    for (ptrdiff_t c = 0; c < n_classes; c++) {
+        V x = v_load(tile + c * LANES);
+        v_store(tile + c * LANES, v_select(v_eq(x, top), at_top, F(minus_lse)(x, &lse)));
+    }
 }
 
 CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch;
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        T max[LANES], at_top[LANES];
-        double hi[GROUP_MAX], lo[GROUP_MAX];
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        F(tile_sum_below_max)(tile, n, max, &g);
-        for (int i = 0; i < LANES; i++) {
-            double lse[2] = {max[i], 0};
-            ce_add_pair(lse, g.log_hi[i], g.log_lo[i]);
-            at_top[i] = (T)-g.log_hi[i];
-            hi[i] = WIDE_PARTS == 2 ? lse[0] + lse[1] : -lse[0];
-            lo[i] = lse[1];
+    struct F(batch) b;
+    V max[TILES];
+    if (n == 1) {
+        F(one_class)(a, 0);
+        return;
+    }
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        F(batch_sum_below_max)(&b, n, max);
+        for (int k = 0; k < b.n; k++) {
+            F(tile_log_probabilities)(b.tile[k], n, max[k], &b.g[k]);
+            F(tile_store)(&a->output, first + k * LANES, b.g[k].n, n, b.tile[k]);
         }
-        struct F(log_shift) s = {v_load(max), v_load(at_top), vd_load(hi), vd_load(WIDE_PARTS == 2 ? hi + 8 : lo)};
-        for (ptrdiff_t c = 0; c < n; c++) {
-            v_store(tile + c * LANES, F(log_probability)(v_load(tile + c * LANES), &s));
-        }
-        F(tile_store)(&a->output, first, g.n, n, tile);
     }
 }
 
 CE_STATIC void F(lanes_logsumexp)(const struct ce_row_map *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *tile = (T *)a->scratch;
-    for (int64_t first = 0; first < a->n_rows; first += LANES) {
-        struct F(group) g;
-        T max[LANES];
-        F(tile_begin)(&g, a->n_rows - first);
-        F(tile_load)(&a->input, first, g.n, n, tile);
-        F(tile_sum_below_max)(tile, n, max, &g);
-        for (int i = 0; i < g.n; i++) {
-            ((T *)a->output.data)[(first + i) * a->output.row_stride] =
-                (T)F(lse_of)(max[i], g.log_hi[i], g.log_lo[i], tile + i, n, LANES);
+    struct F(batch) b;
+    V max[TILES];
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        F(batch_sum_below_max)(&b, n, max);
+        for (int k = 0; k < b.n; k++) {
+            const struct F(group) *g = &b.g[k];
+            T *out = (T *)a->output.data + (first + k * LANES) * a->output.row_stride;
+            T m[LANES];
+            v_store(m, max[k]);
+            for (int i = 0; i < g->n; i++) {
+                out[i * a->output.row_stride] = (T)F(lse_of)(m[i], g->log_hi[i], g->log_lo[i], b.tile[k] + i, n, LANES);
+            }
         }
     }
 }

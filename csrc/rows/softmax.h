@@ -1,20 +1,22 @@
 /* softmax, log_softmax and logsumexp over rows. */
 
 /* The row's exponentials times (inv_hi + inv_lo) * times: probabilities, or a gradient's part of them; but `value` at
- * `special`. `factor` is that product where no shift is undone. */
-CE_STATIC void F(write_probabilities)(T *out, struct F(exps) exps, ptrdiff_t n, const struct F(group) * g, int i,
-                                      const struct F(factor) * factor, double times, ptrdiff_t special, T value,
-                                      int stream)
+ * `special`. f is that product where no shift is undone. */
+CE_STATIC void F(write_probabilities)(struct F(writer) * w, T *out, struct F(exps) exps, ptrdiff_t n,
+                                      const struct F(group) * g, int i, const struct F(factors) * f, double times,
+                                      struct F(special) special)
 {
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         double down = exps.chunk_shift[start / CHUNK] - g->shift[i];
-        struct F(factor) f[8] = {*factor};
+        struct F(factors) lower;
+        const struct F(factors) *of = f;
         if (down != 0) {
-            F(factors)(vd_set1(g->inv_hi[i]), vd_set1(g->inv_lo[i]), vd_set1(times), down, f);
+            F(set_factors)(&lower, i & 8, vd_set1(g->inv_hi[i]), vd_set1(g->inv_lo[i]), vd_set1(times), down);
+            of = &lower;
         }
-        struct F(scaled_row)
-            row = {exps.values + start, v_set1(f->before), v_set1(f->hi), v_set1(f->lo), special - start, value};
-        F(write_row)(out + start, n - start < CHUNK ? n - start : CHUNK, stream, F(scaled_at), &row);
+        struct F(scaled_row) row = {exps.values + start, v_set1(of->before[i]), v_set1(of->hi[i]), v_set1(of->lo[i])};
+        F(write_row)(w, out + start, n - start < CHUNK ? n - start : CHUNK, F(scaled_at), &row,
+                     (struct F(special)){special.at - start, special.value});
     }
 }
 
@@ -26,42 +28,43 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(shift_guess) guess = {0, 1};
+    struct F(writer) w = {.stream = a->stream};
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
-        struct F(factor) f[GROUP_MAX];
+        struct F(factors) f;
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) out = F(rows_at)(&a->output, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
-            F(prepare_row)(out.data + i * out.stride, n, a->stream);
-            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + x.stride);
+            F(prepare_row)(&w, out.data + i * out.stride);
+            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + x.stride, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
         }
         F(group_inverses)(&g);
-        F(group_factors)(&g, ones, f);
+        F(group_factors)(&g, ones, &f);
         for (int i = 0; i < g.n; i++) {
-            F(write_probabilities)(out.data + i * out.stride, F(exps_of)(a->scratch, n, i), n, &g, i, f + i, 1, -1, 0,
-                                   a->stream);
+            F(write_probabilities)(&w, out.data + i * out.stride, F(exps_of)(a->scratch, n, i), n, &g, i, &f, 1,
+                                   (struct F(special)){-1, 0});
         }
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
-    if (a->stream) {
-        ce_stream_fence();
-    }
+    F(finish_writing)(&w);
 }
 
 /* Sum the rows of a group without one maximum of each, and take the logarithms. max gets each row's maximum. */
 CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t n, double *max, ptrdiff_t *argmax)
 {
+    for (int i = 0; i < g->n; i++) { /* on its own: nothing waits for the last few steps of the search */
+        max[i] = F(row_argmax)(x.data + i * x.stride, n, &argmax[i]);
+    }
     for (int i = 0; i < g->n; i++) {
         const T *row = x.data + i * x.stride;
         struct F(exps) none = {NULL, NULL};
-        T m = F(row_argmax)(row, n, &argmax[i]);
-        struct F(row_sum) sum = F(sum_row_below)(row, n, m, argmax[i], none, row + x.stride);
-        F(group_set)(g, i, &sum, m);
-        max[i] = m;
+        struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, row + g->n * x.stride);
+        F(group_set)(g, i, &sum, max[i]);
     }
     F(group_logs)(g);
 }
@@ -73,6 +76,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(writer) w = {.stream = a->stream};
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -82,18 +86,16 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) out = F(rows_at)(&a->output, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         for (int i = 0; i < g.n; i++) {
-            F(prepare_row)(out.data + i * out.stride, n, a->stream);
+            F(prepare_row)(&w, out.data + i * out.stride);
         }
         F(sum_below_max)(&g, x, n, max, argmax);
         for (int i = 0; i < g.n; i++) {
-            F(write_log_probabilities)(out.data + i * out.stride, x.data + i * x.stride, n, max[i], g.log_hi[i],
-                                       g.log_lo[i], a->stream);
+            F(write_log_probabilities)(&w, out.data + i * out.stride, x.data + i * x.stride, n, max[i], argmax[i],
+                                       g.log_hi[i], g.log_lo[i]);
         }
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
-    if (a->stream) {
-        ce_stream_fence();
-    }
+    F(finish_writing)(&w);
 }
 
 CE_STATIC void F(logsumexp)(const struct ce_row_map *a)

@@ -12,35 +12,40 @@
 
 /* Running sum of scale * (1 + tail) over LANES lanes, wider than T. */
 struct F(lane_sum) {
-    vd a, b; /* float: lanes 0-7, 8-15; double: sum of scales, of tails */
-    vd lost; /* double: rounding errors of both */
-    V tails; /* sum of scale * tail since the last flush */
+    vd a, b;             /* float: scales, spread and times 2^-896; double: sum of scales, of tails */
+    vd tails_a, tails_b; /* float: tails of lanes 0-7, 8-15 */
+    vd lost;             /* double: rounding errors of both */
+    V tails;             /* sum of scale * tail since the last flush */
 };
 
 CE_INLINE struct F(lane_sum) F(lane_zero)(void)
 {
-    return (struct F(lane_sum)){vd_set1(0), vd_set1(0), vd_set1(0), v_set1(0)};
+    vd zero = vd_set1(0);
+    return (struct F(lane_sum)){zero, zero, zero, zero, zero, v_set1(0)};
 }
 
 #if WIDE_PARTS == 2
 CE_INLINE void F(lane_add)(struct F(lane_sum) * s, V scale, V tail)
 {
-    s->a = vd_add(s->a, vf_widen_lo(scale));
-    s->b = vd_add(s->b, vf_widen_hi(scale));
+    s->a = vd_add(s->a, vf_spread_lo(scale));
+    s->b = vd_add(s->b, vf_spread_hi(scale));
     s->tails = v_madd(scale, tail, s->tails);
 }
 
 /* At most four tails are added in float: their rounding errors are 2^-28 of the sum. */
 CE_INLINE void F(lane_flush)(struct F(lane_sum) * s)
 {
-    s->a = vd_add(s->a, vf_widen_lo(s->tails));
-    s->b = vd_add(s->b, vf_widen_hi(s->tails));
+    s->tails_a = vd_add(s->tails_a, vf_widen_lo(s->tails));
+    s->tails_b = vd_add(s->tails_b, vf_widen_hi(s->tails));
     s->tails = v_set1(0);
 }
 
 CE_INLINE void F(lane_total)(const struct F(lane_sum) * s, double sum[2])
 {
-    sum[0] = vd_reduce_add(vd_add(s->a, s->b));
+    vd up = vd_set1(0x1p896);
+    vd lo = vd_madd(vd_in_order_lo(s->a, s->b), up, s->tails_a),
+       hi = vd_madd(vd_in_order_hi(s->a, s->b), up, s->tails_b);
+    sum[0] = vd_reduce_add(vd_add(lo, hi));
     sum[1] = 0;
 }
 #else
@@ -104,11 +109,17 @@ CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
     T max = v_reduce_max(m);
     V first = v_select(v_eq(m, v_set1(max)), v_neg(at), v_set1(-INFINITY));
     T block_of_max = -v_reduce_max(first);
-    ptrdiff_t k = block_of_max < INFINITY ? (ptrdiff_t)block_of_max * BLOCK : n;
-    while (k < n && x[k] != max) {
-        k++;
+    *argmax = n;
+    if (block_of_max < INFINITY) {
+        ptrdiff_t start = (ptrdiff_t)block_of_max * BLOCK;
+        int at = BLOCK;
+        for (int k = BLOCK - LANES; k >= 0; k -= LANES) {
+            int lane = v_first_equal(v_load_part(x + start + k, n - start - k, -INFINITY), max);
+            int found = k + lane + lane / LANES * BLOCK; /* arithmetic: a branch would be predicted wrongly */
+            at = found < at ? found : at;
+        }
+        *argmax = start + at;
     }
-    *argmax = k;
     return max;
 }
 
@@ -118,54 +129,74 @@ struct F(chunk) {
     ptrdiff_t n, excluded; /* class left out of the sum; any other value: none */
     T base;                /* subtracted from every logit */
     struct F(exp_shift) shift;
-    T *exps;        /* where the exponentials go, rounded up to whole vectors; NULL: nowhere */
+    T *exps;        /* where the exponentials go, rounded up to whole blocks; NULL: nowhere */
     const T *ahead; /* what will be read next */
 };
 
-CE_INLINE void F(add_vector)(V x, const struct F(chunk) * c, int has_base, int has_exps, ptrdiff_t j,
-                             struct F(lane_sum) * s)
+/* A block with -inf in place of what lies past the row's end, and of the excluded class. */
+CE_INLINE void F(patch_block)(T patched[BLOCK], const T *x, ptrdiff_t n, ptrdiff_t excluded)
 {
-    V scale, tail;
-    if (has_base) {
-        x = v_sub(x, v_set1(c->base));
-    }
-    F(exp_parts)(x, &c->shift, &scale, &tail);
-    F(lane_add)(s, scale, tail);
-    if (has_exps) {
-        v_store(c->exps + j, v_madd(scale, tail, scale));
+    for (int k = 0; k < BLOCK; k += LANES) {
+        V v = v_load_part(x + k, n - k, -INFINITY);
+        v_store(patched + k, v_set_lane(v, excluded - k, -INFINITY));
     }
 }
 
-CE_INLINE void F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
+CE_INLINE V F(add_block)(const T *x, const struct F(chunk) * c, int has_base, T *exps, V max, struct F(lane_sum) * s)
 {
-    struct F(lane_sum) s = F(lane_zero)();
-    for (ptrdiff_t j = 0; j < c->n; j += BLOCK) {
-        if (c->n - j >= BLOCK && (size_t)(c->excluded - j) >= BLOCK) {
-            for (int k = 0; k < BLOCK; k += LANES) {
-                CE_PREFETCH(c->ahead + j + k);
-                F(add_vector)(v_load(c->x + j + k), c, has_base, has_exps, j + k, &s);
-            }
-        } else { /* the last block, or the one with the excluded class: those lanes become e^-inf = 0 */
-            for (ptrdiff_t k = j; k < j + BLOCK && k < c->n; k += LANES) {
-                CE_PREFETCH(c->ahead + k);
-                V x = v_load_part(c->x + k, c->n - k, -INFINITY);
-                F(add_vector)(v_set_lane(x, c->excluded - k, -INFINITY), c, has_base, has_exps, k, &s);
+    for (int k = 0; k < BLOCK; k += CE_INTERLEAVE * LANES) {
+        V v[CE_INTERLEAVE], scale[CE_INTERLEAVE], tail[CE_INTERLEAVE];
+        for (int i = 0; i < CE_INTERLEAVE; i++) {
+            v[i] = v_load(x + k + i * LANES);
+            max = v_max(max, v[i]);
+            if (has_base) {
+                v[i] = v_sub(v[i], v_set1(c->base));
             }
         }
-        F(lane_flush)(&s);
+        F(exp_parts_of)(CE_INTERLEAVE, v, &c->shift, scale, tail);
+        for (int i = 0; i < CE_INTERLEAVE; i++) {
+            F(lane_add)(s, scale[i], tail[i]);
+        }
+        for (int i = 0; exps && i < CE_INTERLEAVE; i++) {
+            v_store(exps + k + i * LANES, v_madd(scale[i], tail[i], scale[i]));
+        }
     }
-    F(lane_total)(&s, sum);
+    F(lane_flush)(s);
+    return max;
 }
 
-CE_STATIC void F(sum_chunk)(const struct F(chunk) * c, double sum[2])
+/* Returns the largest logit, without the excluded class (any, where one is NaN). The two blocks that are not taken as they
+ * are, the excluded class's and the last, are patched copies: a choice of address, which no processor can predict wrongly. */
+CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
+{
+    T excluding[BLOCK], last[BLOCK];
+    ptrdiff_t last_at = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
+    if ((size_t)excluded_at < (size_t)last_at) {
+        F(patch_block)(excluding, c->x + excluded_at, BLOCK, c->excluded - excluded_at);
+    }
+    if (last_at < c->n) {
+        F(patch_block)(last, c->x + last_at, c->n - last_at, c->excluded - last_at);
+    }
+    struct F(lane_sum) s = F(lane_zero)();
+    V max = v_set1(-INFINITY);
+    for (ptrdiff_t j = 0; j < c->n; j += BLOCK) {
+        const T *block = j == excluded_at ? excluding : c->x + j;
+        block = j == last_at ? last : block;
+        for (int k = 0; k < BLOCK; k += 64 / (int)sizeof(T)) {
+            CE_PREFETCH(c->ahead + j + k);
+        }
+        max = F(add_block)(block, c, has_base, has_exps ? c->exps + j : NULL, max, &s);
+    }
+    F(lane_total)(&s, sum);
+    return v_reduce_max(max);
+}
+
+CE_STATIC T F(sum_chunk)(const struct F(chunk) * c, double sum[2])
 {
     if (c->base != 0) {
-        F(sum_chunk_as)(c, 1, c->exps != NULL, sum);
-    } else if (c->exps) {
-        F(sum_chunk_as)(c, 0, 1, sum);
-    } else {
-        F(sum_chunk_as)(c, 0, 0, sum);
+        return F(sum_chunk_as)(c, 1, c->exps != NULL, sum);
     }
+    return c->exps ? F(sum_chunk_as)(c, 0, 1, sum) : F(sum_chunk_as)(c, 0, 0, sum);
 }
 
 /* The sum over classes other than `excluded` is (sum[0] + sum[1]) * 2^shift * e^base. */
@@ -182,8 +213,9 @@ struct F(exps) {
     double *chunk_shift;
 };
 
-CE_INLINE void F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t start, ptrdiff_t excluded,
-                                 struct F(exps) exps, const T *next_row)
+/* Adds the chunk at `start` to the row; returns its largest logit. */
+CE_INLINE T F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t start, ptrdiff_t excluded,
+                              struct F(exps) exps, const T *next_row)
 {
     ptrdiff_t len = n - start < CHUNK ? n - start : CHUNK;
     double sum[2];
@@ -195,8 +227,9 @@ CE_INLINE void F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t 
         c.exps = exps.values + start;
         exps.chunk_shift[start / CHUNK] = row->shift;
     }
-    F(sum_chunk)(&c, sum);
+    T max = F(sum_chunk)(&c, sum);
     ce_add_pair(row->sum, sum[0], sum[1]);
+    return max;
 }
 
 /* Too large for the reduction of exp. */
@@ -218,7 +251,7 @@ CE_STATIC struct F(row_sum)
 
 /* Sum one row, raising the shift where a chunk has a new maximum. */
 CE_STATIC struct F(row_sum)
-    F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps, const T *next_row)
+    F(sum_row_searching)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps, const T *next_row)
 {
     struct F(row_sum) row = {{0, 0}, 0, 0};
     double max = -INFINITY; /* of the chunks so far */
@@ -235,6 +268,49 @@ CE_STATIC struct F(row_sum)
             max = m;
         }
         F(sum_next_chunk)(&row, x, n, start, excluded, exps, next_row);
+    }
+    return row;
+}
+
+/* The shift that fitted the rows so far. A row that it fits too needs no search for its maximum; a shift is a power of two,
+ * so that the sum is the same. After a row that it did not fit, the next MISFIT_ROWS are searched. */
+#define MISFIT_ROWS 16
+struct F(shift_guess) {
+    double shift;
+    int rows_to_search;
+};
+
+CE_INLINE int F(fits)(double max, double shift)
+{
+    double height = max * LOG2_E - shift;
+    return height > F(EXP_HEADROOM_MIN) && height < F(EXP_HEADROOM_MAX);
+}
+
+/* Sum one row whose largest logit is much like the last row's. */
+CE_STATIC struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps,
+                                       const T *next_row, struct F(shift_guess) * guess)
+{
+    if (guess->rows_to_search == 0) {
+        double left_out = (size_t)excluded < (size_t)n ? x[excluded] : -INFINITY;
+        struct F(row_sum) row = {{0, 0}, guess->shift, 0};
+        ptrdiff_t start = 0;
+        for (double max = left_out; start < n; start += CHUNK) {
+            double m = F(sum_next_chunk)(&row, x, n, start, excluded, exps, next_row);
+            max = m > max ? m : max;
+            if (!F(fits)(max, row.shift)) {
+                break;
+            }
+        }
+        if (start >= n) {
+            return row;
+        }
+        guess->rows_to_search = MISFIT_ROWS;
+    }
+    struct F(row_sum) row = F(sum_row_searching)(x, n, excluded, exps, next_row);
+    guess->rows_to_search--;
+    guess->shift = row.shift;
+    if (row.base != 0 || !(fabs(row.shift) < BASE_LIMIT)) {
+        guess->rows_to_search = MISFIT_ROWS;
     }
     return row;
 }

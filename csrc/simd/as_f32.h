@@ -3,6 +3,7 @@
 #undef T_MAX
 #undef V
 #undef LANES
+#undef LANES_LOG2
 #undef WIDE_PARTS
 #undef CE_V
 #undef W
@@ -12,6 +13,7 @@
 #define T_MAX FLT_MAX
 #define V vf
 #define LANES 16
+#define LANES_LOG2 4
 #define WIDE_PARTS 2 /* vectors of doubles that one V widens to */
 #define CE_V(op) vf_##op
 #define W w32

@@ -3,6 +3,7 @@
 #undef T_MAX
 #undef V
 #undef LANES
+#undef LANES_LOG2
 #undef WIDE_PARTS
 #undef CE_V
 #undef W
@@ -12,6 +13,7 @@
 #define T_MAX DBL_MAX
 #define V vd
 #define LANES 8
+#define LANES_LOG2 3
 #define WIDE_PARTS 1
 #define CE_V(op) vd_##op
 #define W w64

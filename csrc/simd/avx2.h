@@ -23,6 +23,8 @@ typedef struct {
     __m256d lo, hi;
 } vdm;
 
+#define CE_INTERLEAVE 1 /* sixteen registers hold no more */
+
 #define CE_UNARY(type, name, half)                                                                                     \
     CE_INLINE type type##_##name(type a) { return (type){half(a.lo), half(a.hi)}; }
 #define CE_BINARY(type, name, half)                                                                                    \
@@ -128,6 +130,17 @@ CE_INLINE __m256 ce_exponent_bits_ps(__m256 z)
 }
 CE_UNARY(vf, exponent_bits, ce_exponent_bits_ps)
 
+CE_INLINE __m256 ce_power_ps(__m256i table, __m256 z)
+{
+    __m256i bits = _mm256_castps_si256(z), entry = _mm256_permutevar8x32_epi32(table, bits);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(bits, 20), entry));
+}
+CE_INLINE vf vf_power(const uint32_t *table, vf z)
+{
+    __m256i t = _mm256_loadu_si256((const __m256i *)(const void *)table);
+    return (vf){ce_power_ps(t, z.lo), ce_power_ps(t, z.hi)};
+}
+
 /* Lanes of a and b in turn. */
 CE_INLINE vf ce_zip_f(__m256 a, __m256 b)
 {
@@ -136,6 +149,12 @@ CE_INLINE vf ce_zip_f(__m256 a, __m256 b)
 }
 CE_INLINE vf vf_zip_lo(vf a, vf b) { return ce_zip_f(a.lo, b.lo); }
 CE_INLINE vf vf_zip_hi(vf a, vf b) { return ce_zip_f(a.hi, b.hi); }
+CE_INLINE int vf_first_equal(vf v, float x)
+{
+    vfm m = vf_eq(v, vf_set1(x));
+    unsigned lanes = (unsigned)_mm256_movemask_ps(m.lo) | (unsigned)_mm256_movemask_ps(m.hi) << 8;
+    return __builtin_ctz(lanes | 1u << 16);
+}
 CE_INLINE float vf_reduce_max(vf v)
 {
     __m256 a = _mm256_max_ps(v.lo, v.hi);
@@ -155,6 +174,19 @@ CE_INLINE __m256 ce_narrow_pd(vd v)
 CE_INLINE vd vf_widen_lo(vf v) { return ce_widen_ps(v.lo); }
 CE_INLINE vd vf_widen_hi(vf v) { return ce_widen_ps(v.hi); }
 CE_INLINE vf vf_narrow(vd lo, vd hi) { return (vf){ce_narrow_pd(lo), ce_narrow_pd(hi)}; }
+/* A float's bits moved down by three are the high word of a double. */
+CE_INLINE __m256d ce_spread_lo(__m256 v)
+{
+    __m256i high = _mm256_srli_epi32(_mm256_castps_si256(v), 3);
+    return _mm256_castsi256_pd(_mm256_unpacklo_epi32(_mm256_setzero_si256(), high));
+}
+CE_INLINE __m256d ce_spread_hi(__m256 v)
+{
+    __m256i high = _mm256_srli_epi32(_mm256_castps_si256(v), 3);
+    return _mm256_castsi256_pd(_mm256_unpackhi_epi32(_mm256_setzero_si256(), high));
+}
+CE_INLINE vd vf_spread_lo(vf v) { return (vd){ce_spread_lo(v.lo), ce_spread_lo(v.hi)}; }
+CE_INLINE vd vf_spread_hi(vf v) { return (vd){ce_spread_hi(v.lo), ce_spread_hi(v.hi)}; }
 
 /* ---- 8 doubles ---- */
 
@@ -249,6 +281,25 @@ CE_INLINE __m256d ce_exponent_bits_pd(__m256d z)
 }
 CE_UNARY(vd, exponent_bits, ce_exponent_bits_pd)
 
+CE_INLINE __m256d ce_power_pd(__m256 table_lo, __m256 table_hi, __m256d z)
+{
+    __m256i entry = _mm256_castpd_si256(ce_lookup8_pd(table_lo, table_hi, z));
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_slli_epi64(_mm256_castpd_si256(z), 49), entry));
+}
+CE_INLINE vd vd_power(const uint64_t *table, vd z)
+{
+    __m256 lo = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)table)),
+           hi = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)(table + 4)));
+    return (vd){ce_power_pd(lo, hi, z.lo), ce_power_pd(lo, hi, z.hi)};
+}
+
+CE_INLINE vd ce_in_order(__m256d a, __m256d b)
+{
+    return (vd){_mm256_permute2f128_pd(a, b, 0x20), _mm256_permute2f128_pd(a, b, 0x31)};
+}
+CE_INLINE vd vd_in_order_lo(vd a, vd b) { return ce_in_order(a.lo, b.lo); }
+CE_INLINE vd vd_in_order_hi(vd a, vd b) { return ce_in_order(a.hi, b.hi); }
+
 CE_INLINE vd ce_zip_d(__m256d a, __m256d b)
 {
     __m256d even = _mm256_unpacklo_pd(a, b), odd = _mm256_unpackhi_pd(a, b);
@@ -256,6 +307,12 @@ CE_INLINE vd ce_zip_d(__m256d a, __m256d b)
 }
 CE_INLINE vd vd_zip_lo(vd a, vd b) { return ce_zip_d(a.lo, b.lo); }
 CE_INLINE vd vd_zip_hi(vd a, vd b) { return ce_zip_d(a.hi, b.hi); }
+CE_INLINE int vd_first_equal(vd v, double x)
+{
+    vdm m = vd_eq(v, vd_set1(x));
+    unsigned lanes = (unsigned)_mm256_movemask_pd(m.lo) | (unsigned)_mm256_movemask_pd(m.hi) << 4;
+    return __builtin_ctz(lanes | 1u << 8);
+}
 CE_INLINE double vd_reduce_max(vd v)
 {
     __m256d a = _mm256_max_pd(v.lo, v.hi);

@@ -15,10 +15,16 @@
  *   set_lane(v, i, x)                   v with lane i replaced by x; v itself if i is not a lane
  *   lookup8(table, z)                   table[low three bits of z]
  *   exponent_bits(z)                    the bits of z above the low three, moved to the exponent field: 2^(z >> 3 - bias)
+ *   power(table, z)                     as integers: z moved up so that all but its low three bits are the exponent field,
+ *                                       plus table[low three bits]
  *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
+ *   first_equal(v, x)                   the first lane that equals x; the number of lanes if none does
  *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
  *
  *   vf_widen_lo(v) vf_widen_hi(v)       lanes 0-7 and 8-15 as doubles;  vf_narrow(lo, hi) rounds them back
+ *   vf_spread_lo(v) vf_spread_hi(v)     lanes 0 1 4 5 8 9 12 13 and 2 3 6 7 10 11 14 15 as doubles times 2^-896, without a
+ *                                       conversion: for zeros and positive normal floats with 20 bits of fraction
+ *   vd_in_order_lo(a, b) vd_in_order_hi(a, b)   a and b, spread so, as lanes 0-7 and 8-15
  *   vd_reduce_add(v)                    ((0+4)+(2+6)) + ((1+5)+(3+7))
  *   vd_load_f32(p) vd_store_f32(p, v)   eight floats as doubles, and back
  *   ce_stream_fence()                   what was streamed is visible to other threads after it
@@ -36,6 +42,9 @@ typedef __m512 vf;
 typedef __m512d vd;
 typedef __mmask16 vfm;
 typedef __mmask8 vdm;
+
+/* Vectors whose steps are worth interleaving by hand: of a chain of thirty dependent cycles the processor overlaps too few. */
+#define CE_INTERLEAVE 4
 
 /* All ones in the low n lanes; n may be anything. */
 CE_INLINE unsigned ce_low_lanes(ptrdiff_t n, int lanes)
@@ -87,6 +96,12 @@ CE_INLINE vf vf_exponent_bits(vf z)
     __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(z), 20);
     return _mm512_castsi512_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(0x7f800000)));
 }
+CE_INLINE vf vf_power(const uint32_t *table, vf z)
+{
+    __m512i t = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(const void *)table));
+    __m512i bits = _mm512_castps_si512(z);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(bits, 20), _mm512_permutexvar_epi32(bits, t)));
+}
 CE_INLINE vf vf_zip_lo(vf a, vf b)
 {
     return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
@@ -96,12 +111,26 @@ CE_INLINE vf vf_zip_hi(vf a, vf b)
     return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
                                   b);
 }
+CE_INLINE int vf_first_equal(vf v, float x)
+{
+    return __builtin_ctz((unsigned)_mm512_cmp_ps_mask(v, _mm512_set1_ps(x), _CMP_EQ_OQ) | 1u << 16);
+}
 CE_INLINE float vf_reduce_max(vf v) { return _mm512_reduce_max_ps(v); }
 CE_INLINE vd vf_widen_lo(vf v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
 CE_INLINE vd vf_widen_hi(vf v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
 CE_INLINE vf vf_narrow(vd lo, vd hi)
 {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
+}
+/* A float's bits moved down by three are the high word of a double. */
+CE_INLINE __m512i ce_high_words(vf v) { return _mm512_srli_epi32(_mm512_castps_si512(v), 3); }
+CE_INLINE vd vf_spread_lo(vf v)
+{
+    return _mm512_castsi512_pd(_mm512_unpacklo_epi32(_mm512_setzero_si512(), ce_high_words(v)));
+}
+CE_INLINE vd vf_spread_hi(vf v)
+{
+    return _mm512_castsi512_pd(_mm512_unpackhi_epi32(_mm512_setzero_si512(), ce_high_words(v)));
 }
 
 CE_INLINE vd vd_load(const double *p) { return _mm512_loadu_pd(p); }
@@ -144,10 +173,28 @@ CE_INLINE vd vd_exponent_bits(vd z)
     __m512i shifted = _mm512_slli_epi64(_mm512_castpd_si512(z), 49);
     return _mm512_castsi512_pd(_mm512_and_si512(shifted, _mm512_set1_epi64(0x7ff0000000000000)));
 }
+CE_INLINE vd vd_power(const uint64_t *table, vd z)
+{
+    __m512i bits = _mm512_castpd_si512(z);
+    __m512i entry = _mm512_permutexvar_epi64(bits, _mm512_loadu_si512(table));
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_slli_epi64(bits, 49), entry));
+}
+CE_INLINE vd vd_in_order_lo(vd a, vd b)
+{
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), b);
+}
+CE_INLINE vd vd_in_order_hi(vd a, vd b)
+{
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), b);
+}
 CE_INLINE vd vd_zip_lo(vd a, vd b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
 CE_INLINE vd vd_zip_hi(vd a, vd b)
 {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+CE_INLINE int vd_first_equal(vd v, double x)
+{
+    return __builtin_ctz((unsigned)_mm512_cmp_pd_mask(v, _mm512_set1_pd(x), _CMP_EQ_OQ) | 1u << 8);
 }
 CE_INLINE double vd_reduce_max(vd v) { return _mm512_reduce_max_pd(v); }
 CE_INLINE double vd_reduce_add(vd v)

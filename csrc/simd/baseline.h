@@ -47,6 +47,8 @@ CE_INLINE ce_f ce_set1_f(float x) { return x; }
 CE_INLINE ce_d ce_set1_d(double x) { return x; }
 #endif
 
+#define CE_INTERLEAVE 1
+
 enum {
     CE_F_LANES = sizeof(ce_f) / sizeof(float),
     CE_D_LANES = sizeof(ce_d) / sizeof(double),
@@ -185,6 +187,27 @@ CE_INLINE vd vf_widen_hi(vf a)
 {
     return (vd){{ce_widen_lo(a.v[2]), ce_widen_hi(a.v[2]), ce_widen_lo(a.v[3]), ce_widen_hi(a.v[3])}};
 }
+/* A float's bits moved down by three are the high word of a double. */
+CE_INLINE ce_d ce_spread_lo(ce_f a)
+{
+    ce_u high = (ce_u)a >> 3, spread = {0, high[0], 0, high[1]};
+    return (ce_d)spread;
+}
+CE_INLINE ce_d ce_spread_hi(ce_f a)
+{
+    ce_u high = (ce_u)a >> 3, spread = {0, high[2], 0, high[3]};
+    return (ce_d)spread;
+}
+CE_INLINE vd vf_spread_lo(vf a)
+{
+    return (vd){{ce_spread_lo(a.v[0]), ce_spread_lo(a.v[1]), ce_spread_lo(a.v[2]), ce_spread_lo(a.v[3])}};
+}
+CE_INLINE vd vf_spread_hi(vf a)
+{
+    return (vd){{ce_spread_hi(a.v[0]), ce_spread_hi(a.v[1]), ce_spread_hi(a.v[2]), ce_spread_hi(a.v[3])}};
+}
+CE_INLINE vd vd_in_order_lo(vd a, vd b) { return (vd){{a.v[0], b.v[0], a.v[1], b.v[1]}}; }
+CE_INLINE vd vd_in_order_hi(vd a, vd b) { return (vd){{a.v[2], b.v[2], a.v[3], b.v[3]}}; }
 CE_INLINE vf vf_narrow(vd lo, vd hi)
 {
     return (vf){{ce_narrow(lo.v[0], lo.v[1]), ce_narrow(lo.v[2], lo.v[3]), ce_narrow(hi.v[0], hi.v[1]),
@@ -238,6 +261,14 @@ CE_INLINE vd vf_widen_lo(vf a) { return (vd){{CE_PARTS_D(CE_WIDEN_LO, )}}; }
 CE_INLINE vd vf_widen_hi(vf a) { return (vd){{CE_PARTS_D(CE_WIDEN_HI, )}}; }
 #undef CE_WIDEN_LO
 #undef CE_WIDEN_HI
+#define CE_SPREAD(op, i) a.v[i / 2 * 4 + i % 2 + op] * 0x1p-896
+CE_INLINE vd vf_spread_lo(vf a) { return (vd){{CE_PARTS_D(CE_SPREAD, 0)}}; }
+CE_INLINE vd vf_spread_hi(vf a) { return (vd){{CE_PARTS_D(CE_SPREAD, 2)}}; }
+#undef CE_SPREAD
+#define CE_IN_ORDER(op, i) (i % 4 < 2 ? a : b).v[i / 4 * 2 + i % 2 + op]
+CE_INLINE vd vd_in_order_lo(vd a, vd b) { return (vd){{CE_PARTS_D(CE_IN_ORDER, 0)}}; }
+CE_INLINE vd vd_in_order_hi(vd a, vd b) { return (vd){{CE_PARTS_D(CE_IN_ORDER, 4)}}; }
+#undef CE_IN_ORDER
 CE_INLINE vf vf_narrow(vd lo, vd hi)
 {
     vf a;
@@ -402,6 +433,15 @@ CE_INLINE ce_d ce_get_mantissa_d(ce_d v)
             lane[i] = x;                                                                                               \
         return vec##_load(lane);                                                                                       \
     }                                                                                                                  \
+    CE_INLINE int vec##_first_equal(vec a, T x)                                                                        \
+    {                                                                                                                  \
+        T lane[lanes];                                                                                                 \
+        int i = 0;                                                                                                     \
+        vec##_store(lane, a);                                                                                          \
+        while (i < lanes && lane[i] != x)                                                                              \
+            i++;                                                                                                       \
+        return i;                                                                                                      \
+    }                                                                                                                  \
     CE_INLINE vec vec##_lookup8(const T *table, vec z)                                                                 \
     {                                                                                                                  \
         word index[lanes];                                                                                             \
@@ -410,6 +450,15 @@ CE_INLINE ce_d ce_get_mantissa_d(ce_d v)
         for (int i = 0; i < lanes; i++)                                                                                \
             lane[i] = table[index[i] & 7];                                                                             \
         return vec##_load(lane);                                                                                       \
+    }                                                                                                                  \
+    CE_INLINE vec vec##_power(const word *table, vec z)                                                                \
+    {                                                                                                                  \
+        word bits[lanes];                                                                                              \
+        memcpy(bits, &z, sizeof z);                                                                                    \
+        for (int i = 0; i < lanes; i++)                                                                                \
+            bits[i] = (bits[i] << (sizeof(T) == 4 ? 20 : 49)) + table[bits[i] & 7];                                    \
+        memcpy(&z, bits, sizeof z);                                                                                    \
+        return z;                                                                                                      \
     }                                                                                                                  \
     CE_INLINE vec vec##_exponent_bits(vec a) { return (vec){{PARTS(CE_APPLY1, ce_exponent_bits_##s)}}; }
 

@@ -23,6 +23,8 @@ typedef struct {
     uint64x2_t a, b, c, d;
 } vdm;
 
+#define CE_INTERLEAVE 1 /* four registers to a vector are four chains */
+
 #define CE_UNARY(type, name, op)                                                                                       \
     CE_INLINE type type##_##name(type x) { return (type){op(x.a), op(x.b), op(x.c), op(x.d)}; }
 #define CE_BINARY_TO(result, type, name, op)                                                                           \
@@ -165,6 +167,17 @@ CE_INLINE float32x4_t ce_exponent_bits_f32(float32x4_t z)
 }
 CE_UNARY(vf, exponent_bits, ce_exponent_bits_f32)
 
+CE_INLINE float32x4_t ce_power_f32(uint8x16x2_t table, float32x4_t z)
+{
+    uint32x4_t entry = vreinterpretq_u32_f32(ce_lookup8_f32(table, z));
+    return vreinterpretq_f32_u32(vaddq_u32(vshlq_n_u32(vreinterpretq_u32_f32(z), 20), entry));
+}
+CE_INLINE vf vf_power(const uint32_t *table, vf z)
+{
+    uint8x16x2_t t = {{vreinterpretq_u8_u32(vld1q_u32(table)), vreinterpretq_u8_u32(vld1q_u32(table + 4))}};
+    return (vf){ce_power_f32(t, z.a), ce_power_f32(t, z.b), ce_power_f32(t, z.c), ce_power_f32(t, z.d)};
+}
+
 CE_INLINE vf vf_zip_lo(vf a, vf b)
 {
     return (vf){vzip1q_f32(a.a, b.a), vzip2q_f32(a.a, b.a), vzip1q_f32(a.b, b.b), vzip2q_f32(a.b, b.b)};
@@ -172,6 +185,16 @@ CE_INLINE vf vf_zip_lo(vf a, vf b)
 CE_INLINE vf vf_zip_hi(vf a, vf b)
 {
     return (vf){vzip1q_f32(a.c, b.c), vzip2q_f32(a.c, b.c), vzip1q_f32(a.d, b.d), vzip2q_f32(a.d, b.d)};
+}
+CE_INLINE int vf_first_equal(vf v, float x)
+{
+    static const uint32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    uint32x4_t none = vdupq_n_u32(16);
+    vfm m = vf_eq(v, vf_set1(x));
+    uint32x4_t a = vminq_u32(vbslq_u32(m.a, vld1q_u32(numbers), none), vbslq_u32(m.b, vld1q_u32(numbers + 4), none));
+    uint32x4_t b =
+        vminq_u32(vbslq_u32(m.c, vld1q_u32(numbers + 8), none), vbslq_u32(m.d, vld1q_u32(numbers + 12), none));
+    return (int)vminvq_u32(vminq_u32(a, b));
 }
 CE_INLINE float vf_reduce_max(vf v) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.a, v.c), vmaxq_f32(v.b, v.d))); }
 
@@ -188,6 +211,27 @@ CE_INLINE vf vf_narrow(vd lo, vd hi)
     return (vf){ce_narrow_f64(lo.a, lo.b), ce_narrow_f64(lo.c, lo.d), ce_narrow_f64(hi.a, hi.b),
                 ce_narrow_f64(hi.c, hi.d)};
 }
+/* A float's bits moved down by three are the high word of a double. */
+CE_INLINE float64x2_t ce_spread_lo(float32x4_t v)
+{
+    uint32x4_t high = vshrq_n_u32(vreinterpretq_u32_f32(v), 3);
+    return vreinterpretq_f64_u32(vzip1q_u32(vdupq_n_u32(0), high));
+}
+CE_INLINE float64x2_t ce_spread_hi(float32x4_t v)
+{
+    uint32x4_t high = vshrq_n_u32(vreinterpretq_u32_f32(v), 3);
+    return vreinterpretq_f64_u32(vzip2q_u32(vdupq_n_u32(0), high));
+}
+CE_INLINE vd vf_spread_lo(vf v)
+{
+    return (vd){ce_spread_lo(v.a), ce_spread_lo(v.b), ce_spread_lo(v.c), ce_spread_lo(v.d)};
+}
+CE_INLINE vd vf_spread_hi(vf v)
+{
+    return (vd){ce_spread_hi(v.a), ce_spread_hi(v.b), ce_spread_hi(v.c), ce_spread_hi(v.d)};
+}
+CE_INLINE vd vd_in_order_lo(vd a, vd b) { return (vd){a.a, b.a, a.b, b.b}; }
+CE_INLINE vd vd_in_order_hi(vd a, vd b) { return (vd){a.c, b.c, a.d, b.d}; }
 
 /* ---- 8 doubles ---- */
 
@@ -292,6 +336,18 @@ CE_INLINE float64x2_t ce_exponent_bits_f64(float64x2_t z)
 }
 CE_UNARY(vd, exponent_bits, ce_exponent_bits_f64)
 
+CE_INLINE float64x2_t ce_power_f64(uint8x16x4_t table, float64x2_t z)
+{
+    uint64x2_t entry = vreinterpretq_u64_f64(ce_lookup8_f64(table, z));
+    return vreinterpretq_f64_u64(vaddq_u64(vshlq_n_u64(vreinterpretq_u64_f64(z), 49), entry));
+}
+CE_INLINE vd vd_power(const uint64_t *table, vd z)
+{
+    uint8x16x4_t t = {{vreinterpretq_u8_u64(vld1q_u64(table)), vreinterpretq_u8_u64(vld1q_u64(table + 2)),
+                       vreinterpretq_u8_u64(vld1q_u64(table + 4)), vreinterpretq_u8_u64(vld1q_u64(table + 6))}};
+    return (vd){ce_power_f64(t, z.a), ce_power_f64(t, z.b), ce_power_f64(t, z.c), ce_power_f64(t, z.d)};
+}
+
 CE_INLINE vd vd_zip_lo(vd a, vd b)
 {
     return (vd){vzip1q_f64(a.a, b.a), vzip2q_f64(a.a, b.a), vzip1q_f64(a.b, b.b), vzip2q_f64(a.b, b.b)};
@@ -299,6 +355,16 @@ CE_INLINE vd vd_zip_lo(vd a, vd b)
 CE_INLINE vd vd_zip_hi(vd a, vd b)
 {
     return (vd){vzip1q_f64(a.c, b.c), vzip2q_f64(a.c, b.c), vzip1q_f64(a.d, b.d), vzip2q_f64(a.d, b.d)};
+}
+CE_INLINE int vd_first_equal(vd v, double x)
+{
+    vdm m = vd_eq(v, vd_set1(x));
+    uint32x4_t low = vcombine_u32(vmovn_u64(m.a), vmovn_u64(m.b)), high = vcombine_u32(vmovn_u64(m.c), vmovn_u64(m.d));
+    static const uint32_t numbers[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    uint32x4_t none = vdupq_n_u32(8);
+    uint32x4_t first =
+        vminq_u32(vbslq_u32(low, vld1q_u32(numbers), none), vbslq_u32(high, vld1q_u32(numbers + 4), none));
+    return (int)vminvq_u32(first);
 }
 CE_INLINE double vd_reduce_max(vd v) { return vmaxvq_f64(vmaxq_f64(vmaxq_f64(v.a, v.c), vmaxq_f64(v.b, v.d))); }
 CE_INLINE double vd_reduce_add(vd v)

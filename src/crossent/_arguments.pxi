@@ -134,13 +134,37 @@ cdef inline bint is_plain_output(out, cnp.ndarray input) noexcept:
             and (cnp.PyArray_DATA(array) == cnp.PyArray_DATA(input) or is_disjoint(array, input)))
 
 
-cdef inline bint is_last_axis(axis, int ndim) noexcept:
+cdef inline int plain_axis(axis, int ndim) noexcept:
+    """The axis counted from the front, or -1 when the slow lane has to look at it."""
     cdef int overflow = 0
     cdef long long value
     if not PyLong_CheckExact(axis):
-        return False
+        return -1
     value = PyLong_AsLongLongAndOverflow(axis, &overflow)
-    return ndim > 0 and not overflow and (value == -1 or value == ndim - 1)
+    if overflow or not -ndim <= value < ndim:
+        return -1
+    return <int>(value + ndim if value < 0 else value)
+
+
+cdef inline bint has_shape_without(cnp.ndarray array, cnp.ndarray input, int axis) noexcept:
+    """Whether the array has the input's shape without an axis."""
+    cdef int i, ndim = cnp.PyArray_NDIM(input)
+    if cnp.PyArray_NDIM(array) != ndim - 1:
+        return False
+    for i in range(ndim - 1):
+        if cnp.PyArray_DIM(array, i) != cnp.PyArray_DIM(input, i if i < axis else i + 1):
+            return False
+    return True
+
+
+cdef inline int shape_with(cnp.ndarray array, int axis, bint keepdims, cnp.npy_intp *shape) noexcept:
+    """The array's shape without an axis, or with length one there; returns the number of dimensions."""
+    cdef int i, n = 0
+    for i in range(cnp.PyArray_NDIM(array)):
+        if i != axis or keepdims:
+            shape[n] = 1 if i == axis else cnp.PyArray_DIM(array, i)
+            n += 1
+    return n
 
 
 cdef inline int requested_threads(num_threads) noexcept:

@@ -92,28 +92,6 @@ cdef inline void accumulate(partial *total, double hi, double lo) noexcept nogil
     total.lo += error + lo
 
 
-cdef void sum_block(const double *values, int64_t n, partial *total) noexcept nogil:
-    """total = sum of values, in eight fixed lanes so that the additions do not wait for each other."""
-    cdef double hi[8]
-    cdef double lo[8]
-    cdef double error
-    cdef int64_t i, lane
-    cdef int64_t whole = n - n % 8
-    for lane in range(8):
-        hi[lane] = 0
-        lo[lane] = 0
-    for i in range(0, whole, 8):
-        for lane in range(8):
-            two_sum(hi[lane], values[i + lane], &hi[lane], &error)
-            lo[lane] += error
-    total.hi = 0
-    total.lo = 0
-    for lane in range(8 if whole else 0):
-        accumulate(total, hi[lane], lo[lane])
-    for i in range(whole, n):
-        accumulate(total, values[i], 0)
-
-
 cdef double sum_partials(const partial *partials, int64_t n) noexcept nogil:
     cdef partial total
     cdef int64_t i

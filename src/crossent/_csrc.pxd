@@ -47,6 +47,7 @@ cdef extern from "kernels.h" nogil:
         const void *weight
         const void *pos_weight
         double label_smoothing, log_floor, eps
+        int *outside_unit
         int log_target
         void *loss
         double *sum
@@ -63,6 +64,9 @@ cdef extern from "kernels.h" nogil:
     ctypedef void ce_element_map_fn(const ce_element_map *) noexcept
     ctypedef void ce_element_loss_fn(const ce_element_loss *) noexcept
     ctypedef void ce_any_fn() noexcept
+    ctypedef void ce_sum_losses_fn(const double *values, int64_t n, double *total) noexcept
+    ctypedef int64_t ce_count_targets_fn(const int64_t *target, int64_t n, int64_t n_classes,
+                                         int64_t ignore_index) noexcept
 
     enum ce_dtype:
         CE_F32
@@ -70,6 +74,8 @@ cdef extern from "kernels.h" nogil:
 
     struct ce_kernel_table:
         const char *isa
+        ce_sum_losses_fn *sum_losses
+        ce_count_targets_fn *count_targets
 
     size_t ce_scratch_bytes(int64_t n_classes)
     int ce_n_tables()

@@ -77,6 +77,7 @@ cdef struct element_loss_job:
     char *grad
     char *hess
     bint stream
+    bint check_only        # whether they do, and nothing else
     partial *partials
 
 
@@ -87,31 +88,8 @@ cdef element_loss_job new_element_loss_job() noexcept nogil:
     job.label_smoothing = job.eps = 0
     job.log_floor = -100
     job.grad_scale = 1
-    job.log_target = job.check_unit = False
+    job.log_target = job.check_unit = job.check_only = False
     return job
-
-
-ctypedef fused floating_t:
-    float
-    double
-
-
-cdef bint outside_unit(const floating_t *values, int64_t n) noexcept nogil:
-    """Whether a value lies outside [0, 1]; NaN does not."""
-    cdef int64_t i
-    cdef int outside = 0
-    for i in range(n):
-        outside |= (values[i] < 0) | (values[i] > 1)
-    return outside
-
-
-cdef bint block_outside_unit(const element_loss_job *job, int64_t first, int64_t n) noexcept nogil:
-    cdef ptrdiff_t offset = first * job.itemsize
-    if job.dtype == CE_F32:
-        return (outside_unit(<const float *>(job.input + offset), n)
-                or outside_unit(<const float *>(job.target + offset), n))
-    return (outside_unit(<const double *>(job.input + offset), n)
-            or outside_unit(<const double *>(job.target + offset), n))
 
 
 cdef inline char *at(char *data, ptrdiff_t offset) noexcept nogil:
@@ -125,12 +103,8 @@ cdef void element_loss_block(void *job_pointer, int64_t block, void *scratch) no
     cdef double total[2]
     cdef int64_t first = block * ELEMENT_BLOCK
     cdef ptrdiff_t offset = first * job.itemsize
+    cdef int outside = False
     args.n = ELEMENT_BLOCK if ELEMENT_BLOCK < job.n - first else job.n - first
-    result.first_bad = -1
-    # Here rather than in a pass of its own, which would read memory twice.
-    if job.check_unit and block_outside_unit(job, first, args.n):
-        result.first_bad = first
-        return
     args.input = job.input + offset
     args.target = job.target + offset
     args.weight = at(job.weight, first % job.weight_period * job.itemsize)
@@ -138,25 +112,20 @@ cdef void element_loss_block(void *job_pointer, int64_t block, void *scratch) no
     args.label_smoothing = job.label_smoothing
     args.log_floor = job.log_floor
     args.eps = job.eps
+    args.outside_unit = &outside if job.check_unit else NULL
     args.log_target = job.log_target
-    args.loss = at(job.loss, offset)
-    args.sum = NULL if job.loss != NULL else total
+    args.loss = NULL if job.check_only else at(job.loss, offset)
+    args.sum = NULL if job.check_only or job.loss != NULL else total
     args.grad_scale = job.grad_scale
     args.grad_output = at(job.grad_output, offset)
     args.grad = at(job.grad, offset)
     args.hess = at(job.hess, offset)
     args.stream = job.stream
     job.kernel(&args)
-    if job.loss == NULL:
+    result.first_bad = first if outside else -1
+    if args.sum != NULL:
         result.hi = total[0]
         result.lo = total[1]
-
-
-cdef void unit_check_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
-    cdef element_loss_job *job = <element_loss_job *>job_pointer
-    cdef int64_t first = block * ELEMENT_BLOCK
-    cdef int64_t n = ELEMENT_BLOCK if ELEMENT_BLOCK < job.n - first else job.n - first
-    job.partials[block].first_bad = first if block_outside_unit(job, first, n) else -1
 
 
 cdef bint any_bad(const partial *partials, int64_t n) noexcept nogil:
@@ -184,9 +153,10 @@ cdef int run_element_loss(element_loss_job *job, int kernel, bint check_first, i
     job.partials = space.partials
     total[0] = 0
     if job.check_unit and check_first:
-        launch(unit_check_block, job, n_blocks, job.n, &space, n_threads)
+        job.check_only = True
+        launch(element_loss_block, job, n_blocks, job.n, &space, n_threads)
         passed = not any_bad(space.partials, n_blocks)
-        job.check_unit = False
+        job.check_unit = job.check_only = False
     if passed:
         launch(element_loss_block, job, n_blocks, job.n, &space, n_threads)
         passed = not any_bad(space.partials, n_blocks)

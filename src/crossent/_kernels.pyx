@@ -46,8 +46,9 @@ cnp.import_array()
 cdef enum:
     ROW_BLOCK_ELEMENTS = 65536
     MAX_BLOCK_ROWS = 1024
-    # nll_loss reads one element of a row, however long.
-    NLL_BLOCK_ROWS = 128
+    # nll_loss reads one element of a row, however long: between blocks fewer reads are under way.
+    NLL_BLOCKS = 64
+    LEAST_NLL_BLOCK_ROWS = 128
     ELEMENT_BLOCK = 4096
     TARGET_BLOCK = 65536
     TARGET_CHUNK = 512

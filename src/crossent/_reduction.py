@@ -29,7 +29,9 @@ def element_denominator(shape: tuple[int, ...], reduction: str, weight: NDArray[
     if weight is None:
         return float(size)
     # Pairwise, in float64, once over the weights as they came: each counts for size / weight.size elements.
-    return float(np.sum(weight, dtype=np.float64)) * (size / weight.size) if weight.size else 0.0
+    # In the order of the indices, where NumPy would take that of memory.
+    total = float(np.sum(np.ascontiguousarray(weight), dtype=np.float64)) if weight.size else 0.0
+    return total * (size / weight.size) if weight.size else 0.0
 
 
 class Outputs:

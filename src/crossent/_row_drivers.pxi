@@ -9,6 +9,7 @@ cdef struct rows:
 
 cdef struct row_shape:
     int64_t n_rows, n_classes, inner, rows_per_block, n_blocks
+    int64_t plain_inner  # positions behind a class; inner is n_rows where that is 1
     ce_dtype dtype
     size_t itemsize
 
@@ -20,6 +21,7 @@ cdef row_shape shape_rows(int64_t outer, int64_t n_classes, int64_t inner, ce_dt
     shape.n_classes = n_classes
     # With the class axis last (inner == 1) all rows lie in one matrix: one outer index, n_rows inner ones.
     shape.inner = shape.n_rows if inner == 1 else inner
+    shape.plain_inner = inner
     shape.dtype = dtype
     shape.itemsize = sizeof(float) if dtype == CE_F32 else sizeof(double)
     n = 1 if n < 1 else MAX_BLOCK_ROWS if n > MAX_BLOCK_ROWS else n
@@ -35,14 +37,23 @@ cdef inline rows no_rows() noexcept nogil:
     return result
 
 
-cdef inline rows plain_rows(void *data, int64_t n_classes) noexcept nogil:
-    """Rows of a C-contiguous array whose class axis is the last."""
+cdef inline rows plain_rows(void *data, int64_t n_classes, int64_t inner) noexcept nogil:
+    """Rows of a C-contiguous array (outer, n_classes, inner)."""
     cdef rows result
     result.data = <char *>data
-    result.outer_stride = 0
-    result.class_stride = 1
-    result.inner_stride = n_classes
+    result.outer_stride = 0 if inner == 1 else n_classes * inner
+    result.class_stride = 1 if n_classes == 1 else inner
+    result.inner_stride = n_classes if inner == 1 else 1
     return result
+
+
+cdef inline row_shape plain_shape(cnp.ndarray array, int axis, ce_dtype dtype) noexcept:
+    """Of a C-contiguous array that is not empty, with the classes along an axis."""
+    cdef int64_t inner = 1, n_classes = cnp.PyArray_DIM(array, axis)
+    cdef int i
+    for i in range(axis + 1, cnp.PyArray_NDIM(array)):
+        inner *= cnp.PyArray_DIM(array, i)
+    return shape_rows(cnp.PyArray_SIZE(array) // (n_classes * inner), n_classes, inner, dtype)
 
 
 cdef rows strided_rows(cnp.ndarray array):
@@ -141,44 +152,35 @@ def row_map(int kernel, cnp.ndarray input not None, cnp.ndarray output not None,
 
 
 def fast_row_map(int kernel, input, axis, bint keepdims, bint wide, out, num_threads):
-    """The map of a C-contiguous array over its last axis; wide: the output has the input's shape."""
+    """The map of a C-contiguous array over an axis; wide: the output has the input's shape."""
     cdef row_map_job job
     cdef cnp.ndarray array, output
     cdef int dtype = plain_dtype(input)
     cdef int n_threads = requested_threads(num_threads)
-    cdef int ndim
-    cdef int64_t n_classes
+    cdef int class_axis
     if dtype < 0 or n_threads < 0:
         return None
     array = <cnp.ndarray>input
-    ndim = cnp.PyArray_NDIM(array)
-    if not is_last_axis(axis, ndim):
-        return None
-    n_classes = cnp.PyArray_DIM(array, ndim - 1)
-    if n_classes == 0:
+    class_axis = plain_axis(axis, cnp.PyArray_NDIM(array))
+    if class_axis < 0 or cnp.PyArray_SIZE(array) == 0:
         return None
     if out is None:
-        output = new_map_output(array, ndim, keepdims, wide)
+        output = new_like(array) if wide else new_without(array, class_axis, keepdims)
     elif wide and is_plain_output(out, array):
         output = <cnp.ndarray>out
     else:
         return None
-    job.shape = shape_rows(cnp.PyArray_SIZE(array) // n_classes, n_classes, 1, <ce_dtype>dtype)
-    job.input = plain_rows(cnp.PyArray_DATA(array), n_classes)
-    job.output = plain_rows(cnp.PyArray_DATA(output), n_classes if wide else 1)
+    job.shape = plain_shape(array, class_axis, <ce_dtype>dtype)
+    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes, job.shape.plain_inner)
+    job.output = plain_rows(cnp.PyArray_DATA(output), job.shape.n_classes if wide else 1, job.shape.plain_inner)
     run_row_map(&job, kernel, n_threads, wide)
     return output if cnp.PyArray_NDIM(output) else output[()]
 
 
-cdef cnp.ndarray new_map_output(cnp.ndarray array, int ndim, bint keepdims, bint wide):
+cdef cnp.ndarray new_without(cnp.ndarray array, int axis, bint keepdims):
     cdef cnp.npy_intp shape[64]  # NPY_MAXDIMS
-    cdef int i
-    if wide:
-        return new_like(array)
-    for i in range(ndim):
-        shape[i] = cnp.PyArray_DIM(array, i)
-    shape[ndim - 1] = 1
-    return cnp.PyArray_EMPTY(ndim if keepdims else ndim - 1, shape, cnp.PyArray_TYPE(array), 0)
+    cdef int ndim = shape_with(array, axis, keepdims, shape)
+    return cnp.PyArray_EMPTY(ndim, shape, cnp.PyArray_TYPE(array), 0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -283,13 +285,21 @@ cdef const int64_t *load_indices(const indices *source, int64_t first, int64_t n
     return buffer
 
 
-cdef indices indices_of(cnp.ndarray array):
-    """Of a one-dimensional array of integers or booleans."""
+cdef indices plain_indices(cnp.ndarray array):
+    """Of a C-contiguous array of integers or booleans."""
     cdef indices result
     result.data = <char *>cnp.PyArray_DATA(array)
     result.itemsize = <int>cnp.PyArray_ITEMSIZE(array)
-    result.stride = 1 if cnp.PyArray_DIM(array, 0) == 1 else cnp.PyArray_STRIDE(array, 0) // result.itemsize
+    result.stride = 1
     result.is_signed = cnp.PyArray_ISSIGNED(array)
+    return result
+
+
+cdef indices indices_of(cnp.ndarray array):
+    """Of a one-dimensional array of integers or booleans."""
+    cdef indices result = plain_indices(array)
+    if cnp.PyArray_DIM(array, 0) != 1:
+        result.stride = cnp.PyArray_STRIDE(array, 0) // result.itemsize
     return result
 
 
@@ -304,31 +314,28 @@ cdef void target_check_block(void *job_pointer, int64_t block, void *scratch) no
     cdef target_check *job = <target_check *>job_pointer
     cdef int64_t buffer[TARGET_CHUNK]
     cdef double weights[TARGET_CHUNK]
-    cdef partial chunk
+    cdef double chunk[2]
     cdef const int64_t *target
     cdef partial *result = &job.partials[block]
     cdef int64_t first = block * TARGET_BLOCK
     cdef int64_t stop = first + TARGET_BLOCK if first + TARGET_BLOCK < job.n else job.n
-    cdef int64_t i, n, counts, bad
+    cdef int64_t i, n, valid
     result.hi = result.lo = 0
     result.valid = 0
     result.first_bad = -1
     while first < stop:
         n = TARGET_CHUNK if TARGET_CHUNK < stop - first else stop - first
         target = load_indices(&job.target, first, n, buffer)
-        bad = 0
-        for i in range(n):
-            counts = target[i] != job.ignore_index
-            result.valid += counts
-            bad |= counts & (<uint64_t>target[i] >= <uint64_t>job.n_classes)
-        if bad:
+        valid = active_table.count_targets(target, n, job.n_classes, job.ignore_index)
+        if valid < 0:
             result.first_bad = first + find_bad(target, n, job.n_classes, job.ignore_index)
             break
+        result.valid += valid
         if job.class_weight != NULL:
             for i in range(n):
                 weights[i] = 0 if target[i] == job.ignore_index else job.class_weight[target[i]]
-            sum_block(weights, n, &chunk)
-            accumulate(result, chunk.hi, chunk.lo)
+            active_table.sum_losses(weights, n, chunk)
+            accumulate(result, chunk[0], chunk[1])
         first += n
 
 
@@ -390,6 +397,7 @@ cdef struct row_loss_job:
     int64_t ignore_index
     double label_smoothing, grad_scale
     void *loss                  # the losses as an array of the dtype, or NULL: their sum
+    bint check                  # the targets have not been looked at, and nothing is written but sums
     bint stream
     size_t kernel_scratch
     partial *partials
@@ -404,6 +412,7 @@ cdef row_loss_job new_row_loss_job() noexcept nogil:
     job.label_smoothing = 0
     job.grad_scale = 1
     job.loss = NULL
+    job.check = False
     return job
 
 
@@ -412,6 +421,8 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
     cdef double *losses = <double *>(<char *>scratch + job.kernel_scratch)
     cdef int64_t *target_buffer = <int64_t *>(losses + job.shape.rows_per_block)
     cdef ce_row_loss args
+    cdef double sum[2]
+    cdef int64_t valid
     cdef int64_t first = block * job.shape.rows_per_block
     cdef int64_t row = first
     cdef int64_t stop = block_stop(&job.shape, block)
@@ -426,6 +437,8 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
     args.grad_output = NULL
     args.stream = job.stream
     args.scratch = scratch
+    job.partials[block].valid = 0
+    job.partials[block].first_bad = -1
     while row < stop:
         args.n_rows = run_length(&job.shape, row, stop)
         args.input = matrix_at(&job.input, &job.shape, row)
@@ -435,28 +448,45 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
         args.loss = losses + (row - first)
         if job.target.data != NULL:
             args.target = load_indices(&job.target, row, args.n_rows, target_buffer)
+        if job.check:
+            valid = active_table.count_targets(args.target, args.n_rows, args.n_classes, job.ignore_index)
+            if valid < 0:
+                job.partials[block].first_bad = row
+                return
+            job.partials[block].valid += valid
         if job.grad_output != NULL:
             args.grad_output = job.grad_output + row
         job.kernel(&args)
         row += args.n_rows
     if job.loss == NULL:
-        sum_block(losses, stop - first, &job.partials[block])
+        active_table.sum_losses(losses, stop - first, sum)
+        job.partials[block].hi = sum[0]
+        job.partials[block].lo = sum[1]
     elif job.shape.dtype == CE_F32:
         for row in range(first, stop):
             (<float *>job.loss)[row] = <float>losses[row - first]
 
 
-cdef int run_row_loss(row_loss_job *job, int kernel, int n_threads, double *total) except -1:
+cdef int64_t nll_block_rows(int64_t row_block, int64_t n_rows) noexcept nogil:
+    cdef int64_t rows = n_rows // NLL_BLOCKS
+    rows = LEAST_NLL_BLOCK_ROWS if rows < LEAST_NLL_BLOCK_ROWS else MAX_BLOCK_ROWS if rows > MAX_BLOCK_ROWS else rows
+    return rows if rows > row_block else row_block
+
+
+cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *total, double *denominator) except -1:
+    """Whether all targets are fit, which is found out if the job says so; their number is then the denominator."""
     cdef char stack[STACK_BYTES]
     cdef workspace space
     cdef row_shape *shape = &job.shape
     cdef int64_t work = shape.n_rows * shape.n_classes
     cdef int64_t block_rows = shape.rows_per_block
+    cdef int64_t block, valid = 0
+    cdef bint fit = True
     total[0] = 0
     if work == 0:
-        return 0
-    if kernel == NLL_LOSS and block_rows < NLL_BLOCK_ROWS:
-        block_rows = NLL_BLOCK_ROWS
+        return True
+    if kernel == NLL_LOSS:
+        block_rows = nll_block_rows(block_rows, shape.n_rows)
     if block_rows > shape.n_rows:
         block_rows = shape.n_rows
     shape.rows_per_block = block_rows
@@ -472,8 +502,13 @@ cdef int run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tota
     launch(row_loss_block, job, shape.n_blocks, work, &space, n_threads)
     if job.loss == NULL:
         total[0] = sum_partials(space.partials, shape.n_blocks)
+    if job.check:
+        for block in range(shape.n_blocks):
+            valid += space.partials[block].valid
+            fit &= space.partials[block].first_bad < 0
+        denominator[0] = <double>valid
     close_workspace(&space)
-    return 0
+    return fit
 
 
 def row_loss(int kernel, cnp.ndarray input not None, cnp.ndarray target, cnp.ndarray prob, cnp.ndarray class_weight,
@@ -503,14 +538,15 @@ def row_loss(int kernel, cnp.ndarray input not None, cnp.ndarray target, cnp.nda
     job.label_smoothing = label_smoothing
     job.grad_scale = grad_scale
     job.loss = data_or_null(loss)
-    run_row_loss(&job, kernel, num_threads, &total)
+    run_row_loss(&job, kernel, num_threads, &total, NULL)
     return total
 
 
 def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_index, reduction, label_smoothing, axis,
                   out, num_threads):
-    """The loss of a C-contiguous (n_rows, n_classes) input with class indices or with probabilities of its dtype."""
+    """The loss of a C-contiguous input with C-contiguous class indices or probabilities of its dtype."""
     cdef row_loss_job job
+    cdef cnp.npy_intp loss_shape[64]  # NPY_MAXDIMS
     cdef cnp.ndarray array, target_array, loss
     cdef Derivatives wanted
     cdef double total, denominator
@@ -518,57 +554,64 @@ def fast_row_loss(int kernel, int prob_kernel, input, target, weight, ignore_ind
     cdef int n_threads = requested_threads(num_threads)
     cdef int mode = reduction_mode(reduction)
     cdef int overflow = 0
+    cdef int class_axis, ndim
     if (dtype < 0 or n_threads < 0 or mode < 0 or weight is not None or not is_plain(target)
             or not PyFloat_CheckExact(label_smoothing) or not PyLong_CheckExact(ignore_index)):
         return None
     array = <cnp.ndarray>input
     target_array = <cnp.ndarray>target
-    if cnp.PyArray_NDIM(array) != 2 or cnp.PyArray_DIM(array, 1) == 0 or not (axis is None or is_last_axis(axis, 2)):
+    ndim = cnp.PyArray_NDIM(array)
+    class_axis = plain_axis(axis, ndim) if axis is not None else 1
+    if ndim < 2 or class_axis < 0 or cnp.PyArray_SIZE(array) == 0:
         return None
     job = new_row_loss_job()
-    job.shape = shape_rows(cnp.PyArray_DIM(array, 0), cnp.PyArray_DIM(array, 1), 1, <ce_dtype>dtype)
-    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes)
+    job.shape = plain_shape(array, class_axis, <ce_dtype>dtype)
+    job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes, job.shape.plain_inner)
     job.label_smoothing = PyFloat_AS_DOUBLE(label_smoothing)
     job.ignore_index = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not 0 <= job.label_smoothing <= 1:
         return None
+    wanted = <Derivatives>out if type(out) is Derivatives else None
     if is_integer(target_array):
-        if fast_indices(&job, target_array, n_threads, &denominator) >= 0:
+        if not has_shape_without(target_array, array, class_axis):
+            return None
+        job.target = plain_indices(target_array)
+        job.check = mode != REDUCE_NONE and wanted is None
+        denominator = 0
+        if not job.check and check_fast_targets(&job, n_threads, &denominator) >= 0:
             return None
     elif prob_kernel >= 0 and job.ignore_index < 0 and is_same_plain(target_array, array):
         kernel = prob_kernel
-        job.prob = plain_rows(cnp.PyArray_DATA(target_array), job.shape.n_classes)
+        job.prob = plain_rows(cnp.PyArray_DATA(target_array), job.shape.n_classes, job.shape.plain_inner)
         denominator = <double>job.shape.n_rows
     else:
         return None
 
-    wanted = <Derivatives>out if type(out) is Derivatives else None
     if wanted is not None:
         if not wanted.prepare(array, target_array):
             return None
-        job.grad = plain_rows(cnp.PyArray_DATA(wanted.grad), job.shape.n_classes)
+        job.grad = plain_rows(cnp.PyArray_DATA(wanted.grad), job.shape.n_classes, job.shape.plain_inner)
         if wanted.order > 1:
-            job.hess = plain_rows(cnp.PyArray_DATA(wanted.hess), job.shape.n_classes)
+            job.hess = plain_rows(cnp.PyArray_DATA(wanted.hess), job.shape.n_classes, job.shape.plain_inner)
         job.grad_scale = wanted.scale * mean_factor(mode, denominator)
         out = None
     loss = None
     if mode == REDUCE_NONE:
-        loss = fast_losses(out, 1, cnp.PyArray_DIMS(array), array, target_array)
+        ndim = shape_with(array, class_axis, False, loss_shape)
+        loss = fast_losses(out, ndim, loss_shape, array, target_array)
         if loss is None:
             return None
         job.loss = cnp.PyArray_DATA(loss)
     elif out is not None:
         return None
-    run_row_loss(&job, kernel, n_threads, &total)
+    if not run_row_loss(&job, kernel, n_threads, &total, &denominator):
+        return None  # the slow lane finds the target and says what is wrong
     return reduced(mode, total, denominator, loss, wanted)
 
 
-cdef int64_t fast_indices(row_loss_job *job, cnp.ndarray target, int n_threads, double *denominator) except -2:
-    """Point the job at its class indices; as run_target_check, and 0 when the shape is not (n_rows,)."""
+cdef int64_t check_fast_targets(row_loss_job *job, int n_threads, double *denominator) except -2:
+    """As run_target_check, of the targets that the job points to."""
     cdef target_check check
-    if cnp.PyArray_NDIM(target) != 1 or cnp.PyArray_DIM(target, 0) != job.shape.n_rows:
-        return 0
-    job.target = indices_of(target)
     check.target = job.target
     check.n = job.shape.n_rows
     check.n_classes = job.shape.n_classes

@@ -66,15 +66,23 @@ def binary_crossentropy(
 
     Parameters
     ----------
-    y_true : array of the shape of y_pred, values in [0, 1]
-    y_pred : array of shape (..., D), probabilities, or logits with ``from_logits``
-    label_smoothing : in [0, 1]; y becomes y (1 - s) + s / 2
-    axis : the axis that the mean is taken over
-    epsilon : probabilities are clipped to [epsilon, 1 - epsilon]; 0 is exact; logits are not clipped
+    y_true : array_like
+        Targets in [0, 1], of the shape of `y_pred`.
+    y_pred : array_like
+        Probabilities, or logits with `from_logits`, of shape (..., D).
+    from_logits : bool, default False
+        `y_pred` holds logits.
+    label_smoothing : float, default 0.0
+        From 0 to 1: y becomes y (1 - s) + s / 2.
+    axis : int, default -1
+        The axis that the mean is taken over.
+    epsilon : float, default 1e-7
+        Probabilities are clipped to [epsilon, 1 - epsilon]; 0 is exact. Logits are not clipped.
 
     Returns
     -------
-    array of shape (...), y_pred without ``axis``
+    numpy.ndarray
+        Of the shape of `y_pred` without `axis`, in its dtype.
 
     Examples
     --------
@@ -107,15 +115,23 @@ def categorical_crossentropy(
 
     Parameters
     ----------
-    y_true : array of the shape of y_pred
-    y_pred : array of shape (..., C), probabilities, or logits with ``from_logits``
-    label_smoothing : in [0, 1]; y becomes y (1 - s) + s / C
-    axis : the class axis
-    epsilon : probabilities are divided by their sum and clipped to [epsilon, 1 - epsilon]; 0 does not clip
+    y_true : array_like
+        Class probabilities, of the shape of `y_pred`.
+    y_pred : array_like
+        Probabilities, or logits with `from_logits`, of shape (..., C).
+    from_logits : bool, default False
+        `y_pred` holds logits.
+    label_smoothing : float, default 0.0
+        From 0 to 1: y becomes y (1 - s) + s / C.
+    axis : int, default -1
+        The class axis.
+    epsilon : float, default 1e-7
+        Probabilities are divided by their sum and clipped to [epsilon, 1 - epsilon]; 0 does not clip.
 
     Returns
     -------
-    array of shape (...), y_pred without ``axis``
+    numpy.ndarray
+        Of the shape of `y_pred` without `axis`, in its dtype.
 
     Examples
     --------
@@ -156,16 +172,24 @@ def sparse_categorical_crossentropy(
 
     Parameters
     ----------
-    y_true : classes in [0, C), of y_pred's shape without ``axis``, or with length 1 there; any integer dtype, or
-        floating-point whole numbers
-    y_pred : array of shape (..., C), probabilities, or logits with ``from_logits``
-    ignore_class : rows of this class have loss 0 and are not read
-    axis : the class axis
-    epsilon : probabilities are divided by their sum and clipped to [epsilon, 1 - epsilon]; 0 does not clip
+    y_true : array_like
+        Classes from 0 to C - 1, of the shape of `y_pred` without `axis` or with length 1 there: integers of any width,
+        or whole numbers in floating point.
+    y_pred : array_like
+        Probabilities, or logits with `from_logits`, of shape (..., C).
+    from_logits : bool, default False
+        `y_pred` holds logits.
+    ignore_class : int, optional
+        Rows of this class have loss 0 and are not read.
+    axis : int, default -1
+        The class axis.
+    epsilon : float, default 1e-7
+        Probabilities are divided by their sum and clipped to [epsilon, 1 - epsilon]; 0 does not clip.
 
     Returns
     -------
-    array of shape (...), y_pred without ``axis``
+    numpy.ndarray
+        Of the shape of `y_pred` without `axis`, in its dtype.
 
     Examples
     --------

@@ -26,6 +26,10 @@ class Loss:
     reductions: ClassVar[tuple[str, ...]] = ()  # besides none, mean and sum
     derivatives: ClassVar[int]
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, parameter: str) -> Any: ...
+
     def __init_subclass__(cls) -> None:
         cls.derivatives = cls.function.derivatives  # type: ignore[attr-defined]
 
@@ -35,11 +39,12 @@ class Loss:
             is_weight = name in ("weight", "pos_weight") and value is not None
             setattr(self, name, check.as_floating(value, name) if is_weight else value)
 
+    # Each class hands its parameters over by name: unpacking vars(self) takes longer than a small call.
     def __call__(
         self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
     ) -> Any:
         """The loss; see the function of the same name."""
-        return type(self).function(input, target, **vars(self), out=out, num_threads=num_threads)
+        raise NotImplementedError
 
     def value_and_grad(
         self,
@@ -52,7 +57,7 @@ class Loss:
     ) -> Any:
         """(loss, gradient with respect to input); see `crossent.value_and_grad`."""
         request: Any = Derivatives(1, out, None, grad_output)
-        return self(input, target, out=request, num_threads=num_threads)
+        return self.__call__(input, target, out=request, num_threads=num_threads)
 
     def value_grad_and_hess(
         self,
@@ -67,7 +72,7 @@ class Loss:
         """(loss, gradient, diagonal Hessian with respect to input); see `crossent.value_grad_and_hess`."""
         check.check_derivatives(self, 2)
         request: Any = Derivatives(2, out, hess_out, grad_output)
-        return self(input, target, out=request, num_threads=num_threads)
+        return self.__call__(input, target, out=request, num_threads=num_threads)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
@@ -117,6 +122,21 @@ class CrossEntropyLoss(Loss):
             axis=axis,
         )
 
+    def __call__(
+        self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
+    ) -> Any:
+        return functional.cross_entropy(
+            input,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+            axis=self.axis,
+            out=out,
+            num_threads=num_threads,
+        )
+
 
 class NLLLoss(Loss):
     """`crossent.nll_loss` with its parameters bound."""
@@ -132,6 +152,20 @@ class NLLLoss(Loss):
         axis: int | None = None,
     ) -> None:
         super().__init__(weight=weight, ignore_index=check.ignored_index(ignore_index), reduction=reduction, axis=axis)
+
+    def __call__(
+        self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
+    ) -> Any:
+        return functional.nll_loss(
+            input,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            axis=self.axis,
+            out=out,
+            num_threads=num_threads,
+        )
 
 
 class BCELoss(Loss):
@@ -149,6 +183,20 @@ class BCELoss(Loss):
     ) -> None:
         super().__init__(
             weight=weight, reduction=reduction, log_floor=check.floor_of_log(log_floor), eps=check.clip_eps(eps)
+        )
+
+    def __call__(
+        self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
+    ) -> Any:
+        return functional.binary_cross_entropy(
+            input,
+            target,
+            weight=self.weight,
+            reduction=self.reduction,
+            log_floor=self.log_floor,
+            eps=self.eps,
+            out=out,
+            num_threads=num_threads,
         )
 
 
@@ -169,6 +217,20 @@ class BCEWithLogitsLoss(Loss):
             weight=weight, pos_weight=pos_weight, reduction=reduction, label_smoothing=check.smoothing(label_smoothing)
         )
 
+    def __call__(
+        self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
+    ) -> Any:
+        return functional.binary_cross_entropy_with_logits(
+            input,
+            target,
+            weight=self.weight,
+            pos_weight=self.pos_weight,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+            out=out,
+            num_threads=num_threads,
+        )
+
 
 class KLDivLoss(Loss):
     """`crossent.kl_div` with its parameters bound."""
@@ -181,6 +243,13 @@ class KLDivLoss(Loss):
     ) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
 
+    def __call__(
+        self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
+    ) -> Any:
+        return functional.kl_div(
+            input, target, reduction=self.reduction, log_target=self.log_target, out=out, num_threads=num_threads
+        )
+
 
 class MSELoss(Loss):
     """`crossent.mse_loss` with its parameters bound."""
@@ -189,3 +258,10 @@ class MSELoss(Loss):
 
     def __init__(self, *, weight: ArrayLike | None = None, reduction: Reduction = "mean") -> None:
         super().__init__(weight=weight, reduction=reduction)
+
+    def __call__(
+        self, input: ArrayLike, target: ArrayLike, *, out: NDArray[Any] | None = None, num_threads: int | None = None
+    ) -> Any:
+        return functional.mse_loss(
+            input, target, weight=self.weight, reduction=self.reduction, out=out, num_threads=num_threads
+        )

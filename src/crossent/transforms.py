@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _validation as check
 from ._kernels import Derivatives
+from .losses import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ def value_and_grad(loss: Callable[..., Any]) -> Callable[..., Any]:
     (0.6931, array([[ 0.5, -0.5]]))
     """
     check.check_derivatives(loss, 1)
+    call = _bound(loss)
 
     def evaluate(
         input: ArrayLike,
@@ -58,8 +60,8 @@ def value_and_grad(loss: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         request = Derivatives(1, out, None, grad_output)
         if options:  # unpacking none would take as long as a small call
-            return loss(input, target, out=request, **options)
-        return loss(input, target, out=request)
+            return call(input, target, out=request, **options)
+        return call(input, target, out=request)
 
     return _named(evaluate, loss, "value and gradient")
 
@@ -87,6 +89,7 @@ def value_grad_and_hess(loss: Callable[..., Any]) -> Callable[..., Any]:
     (4.0, array([4.]), array([2.]))
     """
     check.check_derivatives(loss, 2)
+    call = _bound(loss)
 
     def evaluate(
         input: ArrayLike,
@@ -99,10 +102,15 @@ def value_grad_and_hess(loss: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         request = Derivatives(2, out, hess_out, grad_output)
         if options:
-            return loss(input, target, out=request, **options)
-        return loss(input, target, out=request)
+            return call(input, target, out=request, **options)
+        return call(input, target, out=request)
 
     return _named(evaluate, loss, "value, gradient and diagonal Hessian")
+
+
+def _bound(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of an object itself, which is quicker to call than the object."""
+    return loss.__call__ if isinstance(loss, Loss) else loss
 
 
 def _named(evaluate: Callable[..., Any], loss: Any, what: str) -> Callable[..., Any]:

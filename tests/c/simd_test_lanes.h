@@ -177,7 +177,24 @@ static void t(test_lanes)(void)
     }
     x = v(load)(a);
     EXPECT_BITS("lookup8", v(lookup8)(table, x), t(bits)(table[z[i] & 7]));
+    UINT entries[8];
+    for (int i = 0; i < 8; i++) {
+        entries[i] = (UINT)next_random();
+    }
+    EXPECT_BITS("power", v(power)(entries, x), (UINT)((z[i] << (MANTISSA_BITS - 3)) + entries[z[i] & 7]));
     EXPECT_BITS("exponent_bits", v(exponent_bits)(x), (z[i] << (MANTISSA_BITS - 3)) & EXPONENT_MASK);
+}
+
+/* The first of two equal lanes, or none. */
+static void t(test_first_equal)(void)
+{
+    for (int lane = 0; lane <= LANES; lane++) {
+        T a[LANES];
+        for (int i = 0; i < LANES; i++) {
+            a[i] = i == lane || i == lane + 3 ? (T)2 : i % 2 ? (T)NAN : (T)1;
+        }
+        t(expect_bits)("first_equal", lane, (UINT)v(first_equal)(v(load)(a), 2), (UINT)lane);
+    }
 }
 
 static void t(test_reduce_max)(void)
@@ -243,6 +260,7 @@ static void t(test_memory)(void)
 static void t(test)(const struct guarded *memory, int rounds)
 {
     t(test_any)();
+    t(test_first_equal)();
     for (int k = 0; k < rounds; k++) {
         t(test_arithmetic)();
         t(test_fma)();

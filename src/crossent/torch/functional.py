@@ -299,7 +299,15 @@ def log_softmax(
 ) -> Tensor:
     """Logarithms of the softmax along a dimension: `torch.nn.functional.log_softmax`.
 
-    The arguments are those of `softmax`.
+    Parameters
+    ----------
+    input, dim, _stacklevel, dtype, num_threads
+        See `softmax`.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `input`.
     """
     return run_map("log_softmax", _converted(input, dtype), dim, num_threads=num_threads)
 
@@ -331,10 +339,36 @@ def logsumexp(input: Tensor, dim: int, keepdim: bool = False, *, num_threads: in
 
 
 def sigmoid(input: Tensor, *, num_threads: int | None = None) -> Tensor:
-    """The logistic function of each element: `torch.nn.functional.sigmoid`."""
+    """The logistic function of each element: `torch.nn.functional.sigmoid`.
+
+    Parameters
+    ----------
+    input : Tensor
+        Numbers of any shape.
+    num_threads : int, optional
+        At most so many threads; None is the smaller one of PyTorch's number and crossent's.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `input`.
+    """
     return run_map("sigmoid", input, num_threads=num_threads)
 
 
 def logsigmoid(input: Tensor, *, num_threads: int | None = None) -> Tensor:
-    """The logarithm of the logistic function of each element: `torch.nn.functional.logsigmoid`."""
+    """The logarithm of the logistic function of each element: `torch.nn.functional.logsigmoid`.
+
+    Parameters
+    ----------
+    input : Tensor
+        Numbers of any shape.
+    num_threads : int, optional
+        At most so many threads; None is the smaller one of PyTorch's number and crossent's.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `input`.
+    """
     return run_map("logsigmoid", input, num_threads=num_threads)

@@ -1,0 +1,103 @@
+/* Cross-entropy from class indices with a row to a lane (lanes.h), and the choice between that and a row at a time. */
+
+/* Each lane's target from the tile into g->logit, -inf into its place. */
+CE_STATIC void F(tile_take_targets)(const struct ce_row_loss *a, int64_t first, T *tile, struct F(group) * g)
+{
+    for (int i = 0; i < g->n; i++) {
+        if (!F(is_ignored)(a, first + i)) {
+            T *x = tile + a->target[first + i] * LANES + i;
+            g->logit[i] = *x;
+            *x = -INFINITY;
+        }
+    }
+}
+
+CE_STATIC void F(tile_losses)(const struct ce_row_loss *a, int64_t first, const struct F(group) * g)
+{
+    if (a->class_weight) {
+        F(group_losses)(a, first, g);
+        return;
+    }
+    for (int i = 0; i < g->n; i++) {
+        a->loss[first + i] = a->target[first + i] == a->ignore_index ? 0 : g->log_hi[i] + g->log_lo[i];
+    }
+}
+
+/* exps, which has the exponentials, gets the gradients. */
+CE_STATIC void F(tile_grads)(const struct ce_row_loss *a, int64_t first, ptrdiff_t n, T *exps, struct F(group) * g)
+{
+    double scale[GROUP_MAX], at_target[GROUP_MAX];
+    F(index_scales)(a, first, g, scale);
+    F(group_inverses)(g);
+    F(target_grads)(g, scale, at_target);
+    F(tile_scale)(exps, n, g, scale);
+    for (int i = 0; i < g->n; i++) {
+        if (F(is_ignored)(a, first + i)) {
+            for (ptrdiff_t c = 0; c < n; c++) {
+                exps[c * LANES + i] = 0;
+            }
+        } else {
+            exps[a->target[first + i] * LANES + i] = (T)at_target[i];
+        }
+    }
+}
+
+/* A row of one class: loss and gradient are 0, and NaN where the logit is not finite. */
+CE_STATIC void F(one_class_cross_entropy)(const struct ce_row_loss *a)
+{
+    const T *x = (const T *)a->input.data;
+    T *grad = (T *)a->grad.data;
+    for (int64_t r = 0; r < a->n_rows; r++) {
+        double logit = x[r * a->input.row_stride], w = a->class_weight ? a->class_weight[0] : 1;
+        a->loss[r] = a->target[r] == a->ignore_index ? 0 : w * (logit - logit);
+    }
+    for (int64_t r = 0; r < a->n_rows && grad; r++) {
+        grad[r * a->grad.row_stride] = (T)(a->loss[r] * F(row_scale)(a, r));
+    }
+}
+
+CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
+{
+    ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(batch) b;
+    V max[TILES];
+    if (n == 1) {
+        F(one_class_cross_entropy)(a);
+        return;
+    }
+    for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        for (int k = 0; k < b.n; k++) {
+            max[k] = F(tile_max)(b.tile[k], n);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_take_targets)(a, first + k * LANES, b.tile[k], &b.g[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_sum)(b.tile[k], n, max[k], a->grad.data ? b.exps[k] : NULL, &b.g[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(group_logs)(&b.g[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_losses)(a, first + k * LANES, &b.g[k]);
+        }
+        for (int k = 0; k < b.n && a->grad.data; k++) {
+            F(tile_grads)(a, first + k * LANES, n, b.exps[k], &b.g[k]);
+        }
+        for (int k = 0; k < b.n && a->grad.data; k++) {
+            F(tile_store)(&a->grad, first + k * LANES, b.g[k].n, n, b.exps[k]);
+        }
+    }
+}
+
+CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
+{
+    if (a->label_smoothing != 0) {
+        F(cross_entropy_soft)(a);
+    } else if (!a->hess.data && F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+        F(lanes_cross_entropy_index)(a);
+    } else {
+        F(cross_entropy_index)(a);
+    }
+}
