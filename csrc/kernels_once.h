@@ -13,4 +13,7 @@
 #include "rows/nll_loss.h"
 #include "rows/backward.h"
 #include "elements/maps.h"
+#include "elements/outcomes.h"
+#include "elements/bce_sum.h"
+#include "elements/bce_with_logits_sum.h"
 #include "elements/losses.h"

@@ -104,17 +104,33 @@ CE_INLINE vd F(eight_logits)(struct F(logit_sum) * sum, int part, vd scale, vd r
 }
 
 /* x, z: as in soft_logit. s: the exponent. Returns the gradients without the sign of a hard target. */
+#if WIDE_PARTS == 2
+CE_INLINE vd F(half_logits)(struct F(logit_sum) * sum, int part, vd s, vd x, vd z, vd factor)
+{
+    /* p - z may cancel: the exponentials of doubles */
+    struct exp_shift_f64 shift = exp_shift_by_f64(LOGIT_SHIFT);
+    vd scale, tail;
+    exp_parts_f64(s, &shift, &scale, &tail);
+    return F(eight_logits)(sum, part, scale, vd_mul(scale, tail), x, z, factor, 0);
+}
+#endif
+
 CE_INLINE V F(logits)(struct F(logit_sum) * sum, V s, V x, V z, const struct F(exp_shift) * shift, vd factor,
                       const int hard)
 {
+#if WIDE_PARTS == 2
+    if (!hard) {
+        return vf_narrow(F(half_logits)(sum, 0, vf_widen_lo(s), vf_widen_lo(x), vf_widen_lo(z), factor),
+                         F(half_logits)(sum, 1, vf_widen_hi(s), vf_widen_hi(x), vf_widen_hi(z), factor));
+    }
+#endif
     V scale, tail;
     F(exp_parts)(s, shift, &scale, &tail);
     V rest = v_mul(scale, tail);
 #if WIDE_PARTS == 2
-    vd lo =
-        F(eight_logits)(sum, 0, vf_widen_lo(scale), vf_widen_lo(rest), vf_widen_lo(x), vf_widen_lo(z), factor, hard);
-    vd hi =
-        F(eight_logits)(sum, 1, vf_widen_hi(scale), vf_widen_hi(rest), vf_widen_hi(x), vf_widen_hi(z), factor, hard);
+    vd none = vd_set1(0);
+    vd lo = F(eight_logits)(sum, 0, vf_widen_lo(scale), vf_widen_lo(rest), none, none, factor, 1);
+    vd hi = F(eight_logits)(sum, 1, vf_widen_hi(scale), vf_widen_hi(rest), none, none, factor, 1);
     return vf_narrow(lo, hi);
 #else
     return F(eight_logits)(sum, 0, scale, rest, x, z, factor, hard);

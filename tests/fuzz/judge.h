@@ -94,6 +94,14 @@ static struct row_target target_of(const struct problem *p, int r)
     };
 }
 
+/* A probability that rounds to a subnormal number before a large sum of targets or a factor lifts it. */
+static struct expected unless_lifted(const struct problem *p, struct expected e, wide lift)
+{
+    wide normal = p->dtype == CE_F32 ? FLT_MIN : DBL_MIN;
+    e.unknown |= fabsl(lift) > 2 && fabsl(e.value) < normal * fabsl(lift);
+    return e;
+}
+
 static void expect_nll(const struct problem *p, int r, wide factor, struct expected *loss, struct expected *grad)
 {
     ptrdiff_t t = (ptrdiff_t)p->target[r];
@@ -132,6 +140,8 @@ static void expect_row_loss(const struct problem *p, int r, struct expected *los
     for (int c = 0; c < p->classes; c++) {
         grad[c] = known ? scaled(p, cross_entropy_grad(&row, x, &target, total, c), factor) : UNKNOWN;
         hess[c] = known ? scaled(p, cross_entropy_hess(&row, x, total, c), factor) : UNKNOWN;
+        grad[c] = unless_lifted(p, grad[c], total * factor);
+        hess[c] = unless_lifted(p, hess[c], total * factor);
     }
 }
 
