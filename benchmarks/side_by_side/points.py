@@ -89,11 +89,11 @@ class Record:
 
 def load(paths):
     """The points of several files; where they have the same one, that of the last file."""
-    merged, record = {}, None
+    merged, record = {}, Record(1)
     for path in paths:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        versions = (record.versions if record else {}) | data["versions"]
-        record = Record(data["threads"], data.get("machine", ""), versions)
+        machine = data.get("machine") or record.machine
+        record = Record(data["threads"], machine, record.versions | data["versions"])
         for row in data["points"]:
             point = Point(**row | {"shape": tuple(row["shape"])})
             merged[point.part, point.op, point.dtype, point.shape] = point
