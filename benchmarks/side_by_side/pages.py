@@ -156,8 +156,8 @@ def reached_notes(record):
     sentences = [
         f"{record.machine}: {one_thread(record)}, {kernels} kernels." if record.machine else f"Kernels: {kernels}.",
         "`memory` is a pass over the same arrays that computes next to nothing, measured in turn with `crossent`:",
-        "`np.max` of what is only read, `np.copyto` of logits into the output, which exists. It is no lower bound: `np.max`",
-        "does not ask for memory ahead, and `np.copyto` may read the lines of the output before it writes them.",
+        "`np.max` of what is only read, `np.copyto` of logits into the output, which exists. It is no lower bound:",
+        "`np.max` does not ask for memory ahead, and `np.copyto` may read what it is about to write.",
     ]
     return wrapped(" ".join(sentences))
 

@@ -88,7 +88,7 @@ class Record:
 
 
 def load(paths):
-    """The points of several files; where they have the same one, that of the last file."""
+    """The points of several files; of a library at a point, the last file's time."""
     merged, record = {}, Record(1)
     for path in paths:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -96,7 +96,10 @@ def load(paths):
         record = Record(data["threads"], machine, record.versions | data["versions"])
         for row in data["points"]:
             point = Point(**row | {"shape": tuple(row["shape"])})
-            merged[point.part, point.op, point.dtype, point.shape] = point
+            key = (point.part, point.op, point.dtype, point.shape)
+            if key in merged:
+                point.seconds = merged[key].seconds | point.seconds
+            merged[key] = point
     record.points = list(merged.values())
     return record
 
