@@ -1,0 +1,1 @@
+"""crossent beside its peers: what benchmarks/peers.py does."""
