@@ -29,8 +29,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(shift_guess) guess = {0, 1};
-    struct F(writer)
-        w = {.stream = a->stream && F(is_contiguous)(&a->output, n)}; /* a packed row has no line to wait for */
+    struct F(writer) w = F(writer_to)(&a->output, n, a->stream);
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -77,8 +76,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(writer)
-        w = {.stream = a->stream && F(is_contiguous)(&a->output, n)}; /* a packed row has no line to wait for */
+    struct F(writer) w = F(writer_to)(&a->output, n, a->stream);
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;

@@ -12,6 +12,12 @@ struct F(writer) {
     T waiting[2 * LANES];
 };
 
+/* Rows that are packed and unpacked have no lines to wait for. */
+CE_INLINE struct F(writer) F(writer_to)(const struct ce_matrix *output, int64_t n_classes, int stream)
+{
+    return (struct F(writer)){.stream = stream && F(is_contiguous)(output, n_classes)};
+}
+
 /* What waits for a row that does not come. */
 CE_STATIC void F(write_waiting)(struct F(writer) * w)
 {
