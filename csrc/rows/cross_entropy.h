@@ -117,7 +117,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 exps = F(exps_of)(a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];
-            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + x.stride, &guess);
+            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + ROWS_AHEAD * x.stride, &guess);
             F(group_set)(&g, i, &sum, row[t]);
         }
         F(group_logs)(&g);

@@ -30,6 +30,10 @@ CE_INLINE int ce_group_rows(int64_t n_classes)
     return rows < 1 ? 1 : rows > GROUP_MAX ? GROUP_MAX : (int)rows;
 }
 
+/* How far ahead of the row that is summed memory is asked for. Two rows instead of one: the gradient at 65536 x 1000 took
+ * 16.2 ms instead of 18.5, softmax 14.7 instead of 16.3; three and four rows measured the same as two. */
+#define ROWS_AHEAD 2
+
 CE_INLINE ptrdiff_t ce_chunks(int64_t n_classes) { return (ptrdiff_t)((n_classes + CHUNK - 1) / CHUNK); }
 
 /* Arrays of GROUP rows that scratch memory holds: input packed, exponentials, probability targets packed, Hessian packed. */

@@ -40,7 +40,8 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
             F(prepare_row)(&w, out.data + i * out.stride);
-            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + x.stride, &guess);
+            struct F(row_sum) sum =
+                F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + ROWS_AHEAD * x.stride, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
         }
         F(group_inverses)(&g);
