@@ -114,6 +114,7 @@ assert meanwhile > 10, (meanwhile, stop - start)
             + f"n, num_threads = rows_of_a_second(), {num_threads}"
             + """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with the signal ignored
 wanted = long_call(1000)
 out = np.zeros(n)
 timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
