@@ -4,6 +4,7 @@ elements' own losses, each right to an ulp of float64, add up to."""
 import math
 
 import cases
+import mpmath
 import numpy as np
 import oracles
 import pytest
@@ -187,3 +188,19 @@ def test_gradient_of_the_sum(label, dtype, isa):
             _, grad = call.value_and_grad(reduction="sum")
             with one(regime):
                 oracles.assert_ulp(grad, call.exact_grad, dtype, variant.grad_limit, call.parts.grad_scale, "gradient")
+
+
+def test_gradients_of_soft_targets_next_to_the_probabilities(dtype, isa):
+    """p - z cancels: summed or not, against 200 bits."""
+    x = np.linspace(-8, 8, 200).astype(dtype)
+    probability = ce.sigmoid(x)
+    for distance in (1e-2, 1e-3, 1e-4):
+        target = (probability * (1 - distance)).astype(dtype)
+        with mpmath.workprec(200):
+            exact = [
+                1 / (1 + mpmath.exp(-mpmath.mpf(float(a)))) - mpmath.mpf(float(z))
+                for a, z in zip(x, target, strict=True)
+            ]
+        for reduction in ("none", "sum"):
+            _, grad = ce.value_and_grad(ce.binary_cross_entropy_with_logits)(x, target, reduction=reduction)
+            np.testing.assert_allclose(grad, np.array(exact, float), rtol=np.finfo(dtype).eps)

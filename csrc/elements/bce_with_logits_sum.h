@@ -247,6 +247,15 @@ CE_INLINE void F(add_logits)(struct F(logit_sum) * sum, const struct F(logit_gro
     }
 }
 
+/* Losses and gradients of a group one by one. */
+CE_STATIC void F(each_logit)(const struct ce_element_loss *a, int64_t first, int64_t n, struct vd2 *total)
+{
+    for (int64_t i = first; i < first + n; i += 8) {
+        ptrdiff_t left = (ptrdiff_t)(first + n - i);
+        F(run_eight)(a, F(bce_with_logits_at), i, left < 8 ? left : 8, 1, 1, total);
+    }
+}
+
 CE_STATIC void F(bce_with_logits_sum)(const struct ce_element_loss *a)
 {
     T *grad = (T *)a->grad;
@@ -262,7 +271,16 @@ CE_STATIC void F(bce_with_logits_sum)(const struct ce_element_loss *a)
         ptrdiff_t n = a->n - i < LOGIT_GROUP * LANES ? (ptrdiff_t)(a->n - i) : LOGIT_GROUP * LANES;
         const struct F(logit_group) g = {(const T *)a->input + i, (const T *)a->target + i, n,
                                          grad ? grad + i : NULL,  vd_set1(a->grad_scale),   stream};
+#if WIDE_PARTS == 1
+        if (grad && !F(is_hard_group)(&g)) { /* p - z may cancel: the exponentials of pairs */
+            F(each_logit)(a, i, n, &total);
+            F(empty_product)(&sum);
+        } else {
+            F(add_logits)(&sum, &g, &hard);
+        }
+#else
         F(add_logits)(&sum, &g, &hard);
+#endif
 #if WIDE_PARTS == 2
         vd lo = sum.product[0].hi, hi = sum.product[1].hi;
         w64_accumulate(&total, w64_from(log1p_short(vd_add(lo, vd_madd(lo, hi, hi)))));

@@ -112,13 +112,13 @@ CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
     *argmax = n;
     if (block_of_max < INFINITY) {
         ptrdiff_t start = (ptrdiff_t)block_of_max * BLOCK;
-        int at = BLOCK;
+        int lane_of_max = BLOCK;
         for (int k = BLOCK - LANES; k >= 0; k -= LANES) {
             int lane = v_first_equal(v_load_part(x + start + k, n - start - k, -INFINITY), max);
             int found = k + lane + lane / LANES * BLOCK; /* arithmetic: a branch would be predicted wrongly */
-            at = found < at ? found : at;
+            lane_of_max = found < lane_of_max ? found : lane_of_max;
         }
-        *argmax = start + at;
+        *argmax = start + lane_of_max;
     }
     return max;
 }
