@@ -4,10 +4,10 @@
  * copied where rows are. The sum of a row is taken in the very order of sum_exp.h (class j in lane j mod LANES there is
  * accumulator j mod LANES here), so that the bits do not depend on the layout. */
 
-/* Longest row of adjacent classes that is worth it. Nanoseconds an element of float cross-entropy, by rows and by lanes
- * (Zen 5): AVX-512 0.57 and 0.30 at 64 classes, 0.29 and 0.25 at 192, 0.22 and 0.24 at 400; AVX2 0.75 and 0.50, 0.45 and
- * 0.43, 0.37 and 0.41. With the gradient AVX2 is level at 150, log_softmax at 120. */
-#define LANES_CLASSES 192
+/* Longest row of adjacent classes that is worth it. Time by rows over time by lanes (Zen 5), float cross-entropy,
+ * log_softmax, softmax: AVX-512 1.84, 1.90, 1.35 at 64 classes, 1.49, 1.49, 1.19 at 96, 1.14, 1.17, 0.93 at 128; AVX2 1.38,
+ * 1.32, 0.87 at 64, 1.08, 0.99, 0.69 at 128. Doubles on AVX-512: 1.44, 1.35, 1.11 at 64, 1.07, 0.93, 0.83 at 128. */
+#define LANES_CLASSES 120
 
 /* A tile must be one chunk. Few short rows would leave the lanes empty. */
 CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes)
@@ -37,8 +37,33 @@ CE_INLINE void F(shuffle)(V r[LANES], int count, int steps)
     }
 }
 
-/* Element (i, j) to (j, i). */
-CE_INLINE void F(transpose)(V r[LANES]) { F(shuffle)(r, LANES, LANES_LOG2); }
+/* Element (i, j) to (j, i): within blocks of 16 bytes, of which a vector has four, then of the blocks. Of shuffles that stay
+ * within a block AVX-512 does two a cycle, of others one: 1.5 cycles a vector, where `shuffle` takes 3.2. */
+CE_INLINE void F(transpose)(V r[LANES])
+{
+    const int lanes = LANES / 4; /* of a block */
+    for (int i = 0; i < LANES; i += lanes) {
+        for (int step = 1; step < lanes; step *= 2) {
+            V zipped[LANES / 4];
+            for (int k = 0; k < lanes / 2; k++) {
+                zipped[2 * k] = v_zip_blocks_lo(r[i + k], r[i + k + lanes / 2]);
+                zipped[2 * k + 1] = v_zip_blocks_hi(r[i + k], r[i + k + lanes / 2]);
+            }
+            for (int k = 0; k < lanes; k++) {
+                r[i + k] = zipped[k];
+            }
+        }
+    }
+    for (int k = 0; k < lanes; k++) {
+        V *a = r + k, *b = a + lanes, *c = b + lanes, *d = c + lanes;
+        V even_ab = v_even_blocks(*a, *b), odd_ab = v_odd_blocks(*a, *b);
+        V even_cd = v_even_blocks(*c, *d), odd_cd = v_odd_blocks(*c, *d);
+        *a = v_even_blocks(even_ab, even_cd);
+        *b = v_even_blocks(odd_ab, odd_cd);
+        *c = v_odd_blocks(even_ab, even_cd);
+        *d = v_odd_blocks(odd_ab, odd_cd);
+    }
+}
 
 /* LANES rows of `count` classes without a gap, `from`, transposed; steps: of the shuffle. */
 CE_INLINE void F(turn)(const T *from, T *to, int count, int steps)
@@ -79,16 +104,21 @@ CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptr
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
-        for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
+        ptrdiff_t c = 0;
+        for (; n == LANES && c + LANES <= n_classes; c += LANES) {
             V r[LANES];
-            if (n == LANES && n_classes - c >= LANES) {
-                for (int i = 0; i < LANES; i++) {
-                    r[i] = v_load(x + i * m->row_stride + c);
-                }
-            } else {
-                for (int i = 0; i < LANES; i++) {
-                    r[i] = i < n ? v_load_part(x + i * m->row_stride + c, n_classes - c, 0) : v_set1(0);
-                }
+            for (int i = 0; i < LANES; i++) {
+                r[i] = v_load(x + i * m->row_stride + c);
+            }
+            F(transpose)(r);
+            for (int k = 0; k < LANES; k++) {
+                v_store(tile + (c + k) * LANES, r[k]);
+            }
+        }
+        for (; c < n_classes; c += LANES) {
+            V r[LANES];
+            for (int i = 0; i < LANES; i++) {
+                r[i] = i < n ? v_load_part(x + i * m->row_stride + c, n_classes - c, 0) : v_set1(0);
             }
             F(transpose)(r);
             for (int k = 0; k < LANES && c + k < n_classes; k++) {
@@ -116,20 +146,25 @@ CE_STATIC void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, pt
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
-        for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
+        ptrdiff_t c = 0;
+        for (; n == LANES && c + LANES <= n_classes; c += LANES) {
+            V r[LANES];
+            for (int k = 0; k < LANES; k++) {
+                r[k] = v_load(tile + (c + k) * LANES);
+            }
+            F(transpose)(r);
+            for (int i = 0; i < LANES; i++) {
+                v_store(y + i * m->row_stride + c, r[i]);
+            }
+        }
+        for (; c < n_classes; c += LANES) {
             V r[LANES];
             for (int k = 0; k < LANES; k++) {
                 r[k] = c + k < n_classes ? v_load(tile + (c + k) * LANES) : v_set1(0);
             }
             F(transpose)(r);
-            if (n == LANES && n_classes - c >= LANES) {
-                for (int i = 0; i < LANES; i++) {
-                    v_store(y + i * m->row_stride + c, r[i]);
-                }
-            } else {
-                for (int i = 0; i < n; i++) {
-                    v_store_part(y + i * m->row_stride + c, r[i], n_classes - c);
-                }
+            for (int i = 0; i < n; i++) {
+                v_store_part(y + i * m->row_stride + c, r[i], n_classes - c);
             }
         }
     } else if (m->row_stride == 1) {
@@ -219,52 +254,73 @@ CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
     return s;
 }
 
-/* lane_add for a row to a lane: the doubles stay in the rows' order. */
-CE_INLINE void F(tile_add)(struct F(lane_sum) * s, V scale, V tail)
-{
-#if WIDE_PARTS == 2
-    s->a = vd_add(s->a, vf_widen_lo(scale));
-    s->b = vd_add(s->b, vf_widen_hi(scale));
-    s->tails = v_madd(scale, tail, s->tails);
-#else
-    F(lane_add)(s, scale, tail);
-#endif
-}
+/* The accumulators of a tile, class j's being number j mod LANES. They are kept apart, so that those of rows that end in their
+ * first block are stored as two vectors, not as six. */
+struct F(tile_sums) {
+    vd a[LANES], b[LANES];
+    struct F(lane_sum) open[LANES]; /* before the row's last class */
+};
 
-/* The accumulators added in the tree of lane_total; those past `used` are 0. */
-CE_INLINE void F(tile_total)(struct F(lane_sum) s[LANES], int used, struct F(group) * g)
+/* The first n accumulators added in the tree of lane_total: (0+8)+(4+12), ... Branch by branch, for the sake of registers. */
+#if WIDE_PARTS == 2
+CE_INLINE vd F(tile_tree)(ptrdiff_t n, const vd *s)
+{
+    vd sum[3] = {vd_set1(0), vd_set1(0), vd_set1(0)};
+    for (int i = 0; i < 2; i++) {
+        sum[1] = vd_set1(0);
+        for (int j = i; j < 4; j += 2) {
+            sum[0] = vd_set1(0);
+            for (int k = j; k < 8 && k < n; k += 4) {
+                sum[0] = vd_add(sum[0], k + 8 < n ? vd_add(s[k], s[k + 8]) : s[k]);
+            }
+            sum[1] = vd_add(sum[1], sum[0]);
+        }
+        sum[2] = vd_add(sum[2], sum[1]);
+    }
+    return sum[2];
+}
+#endif
+
+CE_INLINE void F(tile_total_of)(ptrdiff_t n, const struct F(tile_sums) * s, struct F(group) * g)
 {
 #if WIDE_PARTS == 2
-    for (int width = 8; width >= 1; width /= 2) {
-        for (int i = 0; i < width && i + width < used; i++) {
-            s[i].a = vd_add(s[i].a, s[i + width].a);
-            s[i].b = vd_add(s[i].b, s[i + width].b);
-        }
-        used = used < width ? used : width;
-    }
-    vd_store(g->sum_hi, s[0].a);
-    vd_store(g->sum_hi + 8, s[0].b);
+    vd_store(g->sum_hi, F(tile_tree)(n, s->a));
+    vd_store(g->sum_hi + 8, F(tile_tree)(n, s->b));
 #else
-    for (int width = 4; width >= 1; width /= 2) {
-        for (int i = 0; i < width && i + width < used; i++) {
-            struct vd2 t = vd_two_sum(s[i].a, s[i + width].a);
-            s[i].a = t.hi;
-            s[i].b = vd_add(s[i].b, vd_add(t.lo, s[i + width].b));
-        }
-        used = used < width ? used : width;
+    vd a[LANES], b[LANES];
+    for (int i = 0; i < LANES; i++) {
+        a[i] = i < n ? s->a[i] : vd_set1(0);
+        b[i] = i < n ? s->b[i] : vd_set1(0);
     }
-    vd sum = vd_add(s[0].a, s[0].b);
+    for (int width = LANES / 2; width >= 1; width /= 2) {
+        for (int i = 0; i < width; i++) {
+            struct vd2 t = vd_two_sum(a[i], a[i + width]);
+            a[i] = t.hi;
+            b[i] = vd_add(b[i], vd_add(t.lo, b[i + width]));
+        }
+    }
+    vd sum = vd_add(a[0], b[0]);
     vd_store(g->sum_hi, sum);
-    vd_store(g->sum_lo, vd_add(vd_sub(s[0].a, sum), s[0].b));
+    vd_store(g->sum_lo, vd_add(vd_sub(a[0], sum), b[0]));
 #endif
 }
 
-/* After a lane's last class: the tails join the scales. */
+CE_INLINE void F(tile_total)(const struct F(tile_sums) * s, ptrdiff_t n_classes, struct F(group) * g)
+{
+    if (n_classes >= LANES) {
+        F(tile_total_of)(LANES, s, g);
+    } else {
+        F(tile_total_of)(n_classes, s, g);
+    }
+}
+
+/* After a lane's last class: the tails join the scales, which are put in the order of the rows. */
 CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
 {
 #if WIDE_PARTS == 2
-    s->a = vd_add(s->a, s->tails_a);
-    s->b = vd_add(s->b, s->tails_b);
+    vd up = vd_set1(0x1p896), lo = vd_in_order_lo(s->a, s->b), hi = vd_in_order_hi(s->a, s->b);
+    s->a = vd_madd(lo, up, s->tails_a);
+    s->b = vd_madd(hi, up, s->tails_b);
 #else
     s->b = vd_add(s->b, s->lost);
 #endif
@@ -274,17 +330,17 @@ CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
 CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int one_block, const struct F(tile_shift) * shift,
                               int has_base, T *exps, struct F(group) * g)
 {
-    struct F(lane_sum) s[LANES];
+    struct F(tile_sums) s;
     for (ptrdiff_t block = 0; block < (one_block ? 1 : n_classes); block += BLOCK) {
         for (int l = 0; l < LANES && block + l < n_classes; l++) {
-            struct F(lane_sum) sum = block ? s[l] : F(lane_zero)();
+            struct F(lane_sum) sum = block ? s.open[l] : F(lane_zero)();
             for (ptrdiff_t c = block + l; c < block + BLOCK && c < n_classes; c += LANES) {
                 V x = v_load(tile + c * LANES), scale, tail;
                 if (has_base) {
                     x = v_sub(x, shift->base);
                 }
                 F(exp_parts)(x, &shift->shift, &scale, &tail);
-                F(tile_add)(&sum, scale, tail);
+                F(lane_add)(&sum, scale, tail);
                 if (exps) {
                     v_store(exps + c * LANES, v_madd(scale, tail, scale));
                 }
@@ -292,11 +348,14 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int one_block,
             F(lane_flush)(&sum);
             if (one_block || block + BLOCK + l >= n_classes) {
                 F(tile_close)(&sum);
+                s.a[l] = sum.a;
+                s.b[l] = sum.b;
+            } else {
+                s.open[l] = sum;
             }
-            s[l] = sum;
         }
     }
-    F(tile_total)(s, n_classes < LANES ? (int)n_classes : LANES, g);
+    F(tile_total)(&s, n_classes, g);
 }
 
 CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, struct F(group) * g)
@@ -396,30 +455,43 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
     }
 }
 
+/* The tile without the lanes' maxima; returns in how many classes a lane has its own. */
+CE_INLINE V F(tile_without)(const T *tile, ptrdiff_t n_classes, V max, T *rest)
+{
+    V count = v_set1(0);
+    for (ptrdiff_t c = 0; c < n_classes; c++) {
+        V x = v_load(tile + c * LANES);
+        v_store(rest + c * LANES, v_select(v_eq(x, max), v_set1(-INFINITY), x));
+        count = v_add(count, v_select(v_eq(x, max), v_set1(1), v_set1(0)));
+    }
+    return count;
+}
+
+/* The same where a lane has its maximum more than once: without the first. */
+CE_STATIC void F(tile_without_first)(const T *tile, ptrdiff_t n_classes, V max, T *rest)
+{
+    V in_place = v_set1(-INFINITY); /* of the next maximum */
+    for (ptrdiff_t c = 0; c < n_classes; c++) {
+        V x = v_load(tile + c * LANES);
+        v_store(rest + c * LANES, v_select(v_eq(x, max), in_place, x));
+        in_place = v_select(v_eq(x, max), max, in_place);
+    }
+}
+
 /* Each lane's maximum, and its logit; `rest` gets the tile without the first class that has it (NaN has none). */
 CE_STATIC V F(tile_take_max)(const T *tile, ptrdiff_t n_classes, T *rest, struct F(group) * g)
 {
-    V m = v_load(tile), at = v_set1(0), class = v_set1(0), one = v_set1(1);
-    for (ptrdiff_t c = 1; c < n_classes; c++) {
-        V x = v_load(tile + c * LANES);
-        class = v_add(class, one);
-        at = v_select(v_lt(m, x), class, at);
-        m = v_max(m, x);
-    }
-    class = v_set1(0);
-    for (ptrdiff_t c = 0; c < n_classes; c++) {
-        V x = v_load(tile + c * LANES);
-        V taken = v_select(v_eq(x, m), v_set1(-INFINITY), x);
-        v_store(rest + c * LANES, v_select(v_eq(class, at), taken, x));
-        class = v_add(class, one);
+    V max = F(tile_max)(tile, n_classes);
+    if (v_any(v_lt(v_set1(1), F(tile_without)(tile, n_classes, max, rest)))) {
+        F(tile_without_first)(tile, n_classes, max, rest);
     }
 #if WIDE_PARTS == 2
-    vd_store(g->logit, vf_widen_lo(m));
-    vd_store(g->logit + 8, vf_widen_hi(m));
+    vd_store(g->logit, vf_widen_lo(max));
+    vd_store(g->logit + 8, vf_widen_hi(max));
 #else
-    vd_store(g->logit, m);
+    vd_store(g->logit, max);
 #endif
-    return m;
+    return max;
 }
 
 /* The sums without the maxima, and the logarithms. */

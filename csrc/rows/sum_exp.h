@@ -133,60 +133,73 @@ struct F(chunk) {
     const T *ahead; /* what will be read next */
 };
 
-/* A block with -inf in place of what lies past the row's end, and of the excluded class. */
-CE_INLINE void F(patch_block)(T patched[BLOCK], const T *x, ptrdiff_t n, ptrdiff_t excluded)
+/* A vector with -inf in place of what lies past the n classes, and of the excluded class. */
+CE_INLINE V F(load_patched)(const T *x, ptrdiff_t n, ptrdiff_t excluded)
 {
-    for (int k = 0; k < BLOCK; k += LANES) {
-        V v = v_load_part(x + k, n - k, -INFINITY);
-        v_store(patched + k, v_set_lane(v, excluded - k, -INFINITY));
+    return v_set_lane(v_load_part(x, n, -INFINITY), excluded, -INFINITY);
+}
+
+/* n vectors (a constant); returns the largest logits. */
+CE_INLINE V F(add_vectors)(int n, V *v, const struct F(chunk) * c, int has_base, T *exps, V max, struct F(lane_sum) * s)
+{
+    V scale[CE_INTERLEAVE], tail[CE_INTERLEAVE];
+    for (int i = 0; i < n; i++) {
+        max = v_max(max, v[i]);
+        if (has_base) {
+            v[i] = v_sub(v[i], v_set1(c->base));
+        }
     }
+    F(exp_parts_of)(n, v, &c->shift, scale, tail);
+    for (int i = 0; i < n; i++) {
+        F(lane_add)(s, scale[i], tail[i]);
+    }
+    for (int i = 0; exps && i < n; i++) {
+        v_store(exps + i * LANES, v_madd(scale[i], tail[i], scale[i]));
+    }
+    return max;
 }
 
 CE_INLINE V F(add_block)(const T *x, const struct F(chunk) * c, int has_base, T *exps, V max, struct F(lane_sum) * s)
 {
     for (int k = 0; k < BLOCK; k += CE_INTERLEAVE * LANES) {
-        V v[CE_INTERLEAVE], scale[CE_INTERLEAVE], tail[CE_INTERLEAVE];
+        V v[CE_INTERLEAVE];
         for (int i = 0; i < CE_INTERLEAVE; i++) {
             v[i] = v_load(x + k + i * LANES);
-            max = v_max(max, v[i]);
-            if (has_base) {
-                v[i] = v_sub(v[i], v_set1(c->base));
-            }
         }
-        F(exp_parts_of)(CE_INTERLEAVE, v, &c->shift, scale, tail);
-        for (int i = 0; i < CE_INTERLEAVE; i++) {
-            F(lane_add)(s, scale[i], tail[i]);
-        }
-        for (int i = 0; exps && i < CE_INTERLEAVE; i++) {
-            v_store(exps + k + i * LANES, v_madd(scale[i], tail[i], scale[i]));
-        }
+        max = F(add_vectors)(CE_INTERLEAVE, v, c, has_base, exps ? exps + k : NULL, max, s);
     }
     F(lane_flush)(s);
     return max;
 }
 
-/* Returns the largest logit, without the excluded class (any, where one is NaN). The two blocks that are not taken as they
- * are, the excluded class's and the last, are patched copies: a choice of address, which no processor can predict wrongly. */
+/* Returns the largest logit, without the excluded class (any, where one is NaN). The excluded class's block is a patched
+ * copy: a choice of address, which no processor can predict wrongly. */
 CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
 {
-    T excluding[BLOCK], last[BLOCK];
-    ptrdiff_t last_at = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
-    if ((size_t)excluded_at < (size_t)last_at) {
-        F(patch_block)(excluding, c->x + excluded_at, BLOCK, c->excluded - excluded_at);
-    }
-    if (last_at < c->n) {
-        F(patch_block)(last, c->x + last_at, c->n - last_at, c->excluded - last_at);
+    T excluding[BLOCK];
+    ptrdiff_t whole = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
+    if ((size_t)excluded_at < (size_t)whole) {
+        for (int k = 0; k < BLOCK; k += LANES) {
+            v_store(excluding + k, F(load_patched)(c->x + excluded_at + k, LANES, c->excluded - excluded_at - k));
+        }
     }
     struct F(lane_sum) s = F(lane_zero)();
     V max = v_set1(-INFINITY);
     for (ptrdiff_t j = 0; j < c->n; j += BLOCK) {
-        const T *block = j == excluded_at ? excluding : c->x + j;
-        block = j == last_at ? last : block;
         for (int k = 0; k < BLOCK; k += 64 / (int)sizeof(T)) {
             CE_PREFETCH(c->ahead + j + k);
         }
+        if (j == whole) {
+            break;
+        }
+        const T *block = j == excluded_at ? excluding : c->x + j;
         max = F(add_block)(block, c, has_base, has_exps ? c->exps + j : NULL, max, &s);
     }
+    for (ptrdiff_t j = whole; j < c->n; j += LANES) {
+        V v = F(load_patched)(c->x + j, c->n - j, c->excluded - j);
+        max = F(add_vectors)(1, &v, c, has_base, has_exps ? c->exps + j : NULL, max, &s);
+    }
+    F(lane_flush)(&s);
     F(lane_total)(&s, sum);
     return v_reduce_max(max);
 }

@@ -149,6 +149,22 @@ CE_INLINE vf ce_zip_f(__m256 a, __m256 b)
 }
 CE_INLINE vf vf_zip_lo(vf a, vf b) { return ce_zip_f(a.lo, b.lo); }
 CE_INLINE vf vf_zip_hi(vf a, vf b) { return ce_zip_f(a.hi, b.hi); }
+CE_INLINE vf vf_zip_blocks_lo(vf a, vf b)
+{
+    return (vf){_mm256_unpacklo_ps(a.lo, b.lo), _mm256_unpacklo_ps(a.hi, b.hi)};
+}
+CE_INLINE vf vf_zip_blocks_hi(vf a, vf b)
+{
+    return (vf){_mm256_unpackhi_ps(a.lo, b.lo), _mm256_unpackhi_ps(a.hi, b.hi)};
+}
+CE_INLINE vf vf_even_blocks(vf a, vf b)
+{
+    return (vf){_mm256_permute2f128_ps(a.lo, a.hi, 0x20), _mm256_permute2f128_ps(b.lo, b.hi, 0x20)};
+}
+CE_INLINE vf vf_odd_blocks(vf a, vf b)
+{
+    return (vf){_mm256_permute2f128_ps(a.lo, a.hi, 0x31), _mm256_permute2f128_ps(b.lo, b.hi, 0x31)};
+}
 CE_INLINE int vf_first_equal(vf v, float x)
 {
     vfm m = vf_eq(v, vf_set1(x));
@@ -307,6 +323,22 @@ CE_INLINE vd ce_zip_d(__m256d a, __m256d b)
 }
 CE_INLINE vd vd_zip_lo(vd a, vd b) { return ce_zip_d(a.lo, b.lo); }
 CE_INLINE vd vd_zip_hi(vd a, vd b) { return ce_zip_d(a.hi, b.hi); }
+CE_INLINE vd vd_zip_blocks_lo(vd a, vd b)
+{
+    return (vd){_mm256_unpacklo_pd(a.lo, b.lo), _mm256_unpacklo_pd(a.hi, b.hi)};
+}
+CE_INLINE vd vd_zip_blocks_hi(vd a, vd b)
+{
+    return (vd){_mm256_unpackhi_pd(a.lo, b.lo), _mm256_unpackhi_pd(a.hi, b.hi)};
+}
+CE_INLINE vd vd_even_blocks(vd a, vd b)
+{
+    return (vd){_mm256_permute2f128_pd(a.lo, a.hi, 0x20), _mm256_permute2f128_pd(b.lo, b.hi, 0x20)};
+}
+CE_INLINE vd vd_odd_blocks(vd a, vd b)
+{
+    return (vd){_mm256_permute2f128_pd(a.lo, a.hi, 0x31), _mm256_permute2f128_pd(b.lo, b.hi, 0x31)};
+}
 CE_INLINE int vd_first_equal(vd v, double x)
 {
     vdm m = vd_eq(v, vd_set1(x));

@@ -18,6 +18,8 @@
  *   power(table, z)                     as integers: z moved up so that all but its low three bits are the exponent field,
  *                                       plus table[low three bits]
  *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
+ *   zip_blocks_lo(a, b) zip_blocks_hi   the same within each block of 16 bytes
+ *   even_blocks(a, b) odd_blocks(a, b)  blocks 0 and 2, or 1 and 3, of a, then of b
  *   first_equal(v, x)                   the first lane that equals x; the number of lanes if none does
  *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
  *
@@ -111,6 +113,10 @@ CE_INLINE vf vf_zip_hi(vf a, vf b)
     return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
                                   b);
 }
+CE_INLINE vf vf_zip_blocks_lo(vf a, vf b) { return _mm512_unpacklo_ps(a, b); }
+CE_INLINE vf vf_zip_blocks_hi(vf a, vf b) { return _mm512_unpackhi_ps(a, b); }
+CE_INLINE vf vf_even_blocks(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
+CE_INLINE vf vf_odd_blocks(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0xdd); }
 CE_INLINE int vf_first_equal(vf v, float x)
 {
     return __builtin_ctz((unsigned)_mm512_cmp_ps_mask(v, _mm512_set1_ps(x), _CMP_EQ_OQ) | 1u << 16);
@@ -192,6 +198,10 @@ CE_INLINE vd vd_zip_hi(vd a, vd b)
 {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
 }
+CE_INLINE vd vd_zip_blocks_lo(vd a, vd b) { return _mm512_unpacklo_pd(a, b); }
+CE_INLINE vd vd_zip_blocks_hi(vd a, vd b) { return _mm512_unpackhi_pd(a, b); }
+CE_INLINE vd vd_even_blocks(vd a, vd b) { return _mm512_shuffle_f64x2(a, b, 0x88); }
+CE_INLINE vd vd_odd_blocks(vd a, vd b) { return _mm512_shuffle_f64x2(a, b, 0xdd); }
 CE_INLINE int vd_first_equal(vd v, double x)
 {
     return __builtin_ctz((unsigned)_mm512_cmp_pd_mask(v, _mm512_set1_pd(x), _CMP_EQ_OQ) | 1u << 8);

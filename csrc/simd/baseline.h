@@ -229,7 +229,19 @@ CE_INLINE ce_d ce_zip_hi_d(ce_d a, ce_d b) { return (ce_d){a[1], b[1]}; }
     {                                                                                                                  \
         return (type){{ce_zip_lo_##t(a.v[2], b.v[2]), ce_zip_hi_##t(a.v[2], b.v[2]), ce_zip_lo_##t(a.v[3], b.v[3]),    \
                        ce_zip_hi_##t(a.v[3], b.v[3])}};                                                                \
-    }
+    }                                                                                                                  \
+    CE_INLINE type type##_zip_blocks_lo(type a, type b)                                                                \
+    {                                                                                                                  \
+        return (type){{ce_zip_lo_##t(a.v[0], b.v[0]), ce_zip_lo_##t(a.v[1], b.v[1]), ce_zip_lo_##t(a.v[2], b.v[2]),    \
+                       ce_zip_lo_##t(a.v[3], b.v[3])}};                                                                \
+    }                                                                                                                  \
+    CE_INLINE type type##_zip_blocks_hi(type a, type b)                                                                \
+    {                                                                                                                  \
+        return (type){{ce_zip_hi_##t(a.v[0], b.v[0]), ce_zip_hi_##t(a.v[1], b.v[1]), ce_zip_hi_##t(a.v[2], b.v[2]),    \
+                       ce_zip_hi_##t(a.v[3], b.v[3])}};                                                                \
+    }                                                                                                                  \
+    CE_INLINE type type##_even_blocks(type a, type b) { return (type){{a.v[0], a.v[2], b.v[0], b.v[2]}}; }             \
+    CE_INLINE type type##_odd_blocks(type a, type b) { return (type){{a.v[1], a.v[3], b.v[1], b.v[3]}}; }
 CE_ZIP(vf, f)
 CE_ZIP(vd, d)
 #undef CE_ZIP
@@ -307,6 +319,35 @@ CE_INLINE int vd_any(vdm m)
         type r;                                                                                                        \
         for (int i = 0; i < (lanes); i++)                                                                              \
             r.v[i] = (i % 2 ? b : a).v[((lanes) + i) / 2];                                                             \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    CE_INLINE type type##_zip_blocks_lo(type a, type b)                                                                \
+    {                                                                                                                  \
+        type r;                                                                                                        \
+        for (int i = 0; i < (lanes); i++)                                                                              \
+            r.v[i] = (i % 2 ? b : a).v[i / ((lanes) / 4) * ((lanes) / 4) + i % ((lanes) / 4) / 2];                     \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    CE_INLINE type type##_zip_blocks_hi(type a, type b)                                                                \
+    {                                                                                                                  \
+        type r;                                                                                                        \
+        for (int i = 0; i < (lanes); i++)                                                                              \
+            r.v[i] = (i % 2 ? b : a).v[i / ((lanes) / 4) * ((lanes) / 4) + (((lanes) / 4) + i % ((lanes) / 4)) / 2];   \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    CE_INLINE type type##_even_blocks(type a, type b)                                                                  \
+    {                                                                                                                  \
+        type r;                                                                                                        \
+        for (int i = 0; i < (lanes); i++)                                                                              \
+            r.v[i] = (i < (lanes) / 2 ? a : b).v[i % ((lanes) / 4) + i / ((lanes) / 4) % 2 * 2 * ((lanes) / 4)];       \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    CE_INLINE type type##_odd_blocks(type a, type b)                                                                   \
+    {                                                                                                                  \
+        type r;                                                                                                        \
+        for (int i = 0; i < (lanes); i++)                                                                              \
+            r.v[i] = (i < (lanes) / 2 ? a : b)                                                                         \
+                         .v[i % ((lanes) / 4) + i / ((lanes) / 4) % 2 * 2 * ((lanes) / 4) + ((lanes) / 4)];            \
         return r;                                                                                                      \
     }
 CE_ZIP(vf, 16)

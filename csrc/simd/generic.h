@@ -28,6 +28,10 @@
 #define v_exponent_bits CE_V(exponent_bits)
 #define v_zip_lo CE_V(zip_lo)
 #define v_zip_hi CE_V(zip_hi)
+#define v_zip_blocks_lo CE_V(zip_blocks_lo)
+#define v_zip_blocks_hi CE_V(zip_blocks_hi)
+#define v_even_blocks CE_V(even_blocks)
+#define v_odd_blocks CE_V(odd_blocks)
 #define v_reduce_max CE_V(reduce_max)
 
 /* Numbers wider than T, see math/wide.h. */

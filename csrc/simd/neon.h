@@ -186,6 +186,16 @@ CE_INLINE vf vf_zip_hi(vf a, vf b)
 {
     return (vf){vzip1q_f32(a.c, b.c), vzip2q_f32(a.c, b.c), vzip1q_f32(a.d, b.d), vzip2q_f32(a.d, b.d)};
 }
+CE_INLINE vf vf_zip_blocks_lo(vf a, vf b)
+{
+    return (vf){vzip1q_f32(a.a, b.a), vzip1q_f32(a.b, b.b), vzip1q_f32(a.c, b.c), vzip1q_f32(a.d, b.d)};
+}
+CE_INLINE vf vf_zip_blocks_hi(vf a, vf b)
+{
+    return (vf){vzip2q_f32(a.a, b.a), vzip2q_f32(a.b, b.b), vzip2q_f32(a.c, b.c), vzip2q_f32(a.d, b.d)};
+}
+CE_INLINE vf vf_even_blocks(vf a, vf b) { return (vf){a.a, a.c, b.a, b.c}; }
+CE_INLINE vf vf_odd_blocks(vf a, vf b) { return (vf){a.b, a.d, b.b, b.d}; }
 CE_INLINE int vf_first_equal(vf v, float x)
 {
     static const uint32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -356,6 +366,16 @@ CE_INLINE vd vd_zip_hi(vd a, vd b)
 {
     return (vd){vzip1q_f64(a.c, b.c), vzip2q_f64(a.c, b.c), vzip1q_f64(a.d, b.d), vzip2q_f64(a.d, b.d)};
 }
+CE_INLINE vd vd_zip_blocks_lo(vd a, vd b)
+{
+    return (vd){vzip1q_f64(a.a, b.a), vzip1q_f64(a.b, b.b), vzip1q_f64(a.c, b.c), vzip1q_f64(a.d, b.d)};
+}
+CE_INLINE vd vd_zip_blocks_hi(vd a, vd b)
+{
+    return (vd){vzip2q_f64(a.a, b.a), vzip2q_f64(a.b, b.b), vzip2q_f64(a.c, b.c), vzip2q_f64(a.d, b.d)};
+}
+CE_INLINE vd vd_even_blocks(vd a, vd b) { return (vd){a.a, a.c, b.a, b.c}; }
+CE_INLINE vd vd_odd_blocks(vd a, vd b) { return (vd){a.b, a.d, b.b, b.d}; }
 CE_INLINE int vd_first_equal(vd v, double x)
 {
     vdm m = vd_eq(v, vd_set1(x));

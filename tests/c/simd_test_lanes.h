@@ -108,6 +108,14 @@ static void t(test_arithmetic)(void)
     EXPECT_BITS("select", v(select)(v(lt)(x, y), x, y), t(bits)(less[i] ? a[i] : b[i]));
     EXPECT_BITS("zip_lo", v(zip_lo)(x, y), t(bits)((i % 2 ? b : a)[i / 2]));
     EXPECT_BITS("zip_hi", v(zip_hi)(x, y), t(bits)((i % 2 ? b : a)[(LANES + i) / 2]));
+    const int lanes = LANES / 4; /* of a block */
+    EXPECT_BITS("zip_blocks_lo", v(zip_blocks_lo)(x, y), t(bits)((i % 2 ? b : a)[i - i % lanes + i % lanes / 2]));
+    EXPECT_BITS("zip_blocks_hi", v(zip_blocks_hi)(x, y),
+                t(bits)((i % 2 ? b : a)[i - i % lanes + (lanes + i % lanes) / 2]));
+    EXPECT_BITS("even_blocks", v(even_blocks)(x, y),
+                t(bits)((i < LANES / 2 ? a : b)[i / lanes % 2 * 2 * lanes + i % lanes]));
+    EXPECT_BITS("odd_blocks", v(odd_blocks)(x, y),
+                t(bits)((i < LANES / 2 ? a : b)[i / lanes % 2 * 2 * lanes + lanes + i % lanes]));
 }
 
 /* One true lane, or none. */
