@@ -254,65 +254,51 @@ CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
     return s;
 }
 
-/* The accumulators of a tile, class j's being number j mod LANES. They are kept apart, so that those of rows that end in their
- * first block are stored as two vectors, not as six. */
-struct F(tile_sums) {
-    vd a[LANES], b[LANES];
-    struct F(lane_sum) open[LANES]; /* before the row's last class */
-};
-
-/* The first n accumulators added in the tree of lane_total: (0+8)+(4+12), ... Branch by branch, for the sake of registers. */
+/* The first n accumulators of a tile added in the tree of lane_total: ((0+8)+(4+12)) + ..., branch by branch for the sake of
+ * registers. */
 #if WIDE_PARTS == 2
 CE_INLINE vd F(tile_tree)(ptrdiff_t n, const vd *s)
 {
-    vd sum[3] = {vd_set1(0), vd_set1(0), vd_set1(0)};
-    for (int i = 0; i < 2; i++) {
-        sum[1] = vd_set1(0);
-        for (int j = i; j < 4; j += 2) {
-            sum[0] = vd_set1(0);
-            for (int k = j; k < 8 && k < n; k += 4) {
-                sum[0] = vd_add(sum[0], k + 8 < n ? vd_add(s[k], s[k + 8]) : s[k]);
+    vd sum = vd_set1(0);
+    for (int i = 0; i < 2 && i < n; i++) {
+        vd half = vd_set1(0);
+        for (int j = i; j < 4 && j < n; j += 2) {
+            vd quarter = j + 8 < n ? vd_add(s[j], s[j + 8]) : s[j];
+            if (j + 4 < n) {
+                quarter = vd_add(quarter, j + 12 < n ? vd_add(s[j + 4], s[j + 12]) : s[j + 4]);
             }
-            sum[1] = vd_add(sum[1], sum[0]);
+            half = j == i ? quarter : vd_add(half, quarter);
         }
-        sum[2] = vd_add(sum[2], sum[1]);
+        sum = i == 0 ? half : vd_add(sum, half);
     }
-    return sum[2];
+    return sum;
 }
-#endif
 
-CE_INLINE void F(tile_total_of)(ptrdiff_t n, const struct F(tile_sums) * s, struct F(group) * g)
+CE_INLINE void F(tile_total_of)(ptrdiff_t n, const vd *a, const vd *b, struct F(group) * g)
 {
-#if WIDE_PARTS == 2
-    vd_store(g->sum_hi, F(tile_tree)(n, s->a));
-    vd_store(g->sum_hi + 8, F(tile_tree)(n, s->b));
+    vd_store(g->sum_hi, F(tile_tree)(n, a));
+    vd_store(g->sum_hi + 8, F(tile_tree)(n, b));
+}
 #else
+CE_INLINE void F(tile_total_of)(ptrdiff_t n, const vd *sum, const vd *rest, struct F(group) * g)
+{
     vd a[LANES], b[LANES];
     for (int i = 0; i < LANES; i++) {
-        a[i] = i < n ? s->a[i] : vd_set1(0);
-        b[i] = i < n ? s->b[i] : vd_set1(0);
+        a[i] = i < n ? sum[i] : vd_set1(0);
+        b[i] = i < n ? rest[i] : vd_set1(0);
     }
-    for (int width = LANES / 2; width >= 1; width /= 2) {
+    for (int width = n > 4 ? 4 : 2; width >= 1; width /= 2) {
         for (int i = 0; i < width; i++) {
             struct vd2 t = vd_two_sum(a[i], a[i + width]);
             a[i] = t.hi;
             b[i] = vd_add(b[i], vd_add(t.lo, b[i + width]));
         }
     }
-    vd sum = vd_add(a[0], b[0]);
-    vd_store(g->sum_hi, sum);
-    vd_store(g->sum_lo, vd_add(vd_sub(a[0], sum), b[0]));
+    vd total = vd_add(a[0], b[0]);
+    vd_store(g->sum_hi, total);
+    vd_store(g->sum_lo, vd_add(vd_sub(a[0], total), b[0]));
+}
 #endif
-}
-
-CE_INLINE void F(tile_total)(const struct F(tile_sums) * s, ptrdiff_t n_classes, struct F(group) * g)
-{
-    if (n_classes >= LANES) {
-        F(tile_total_of)(LANES, s, g);
-    } else {
-        F(tile_total_of)(n_classes, s, g);
-    }
-}
 
 /* After a lane's last class: the tails join the scales, which are put in the order of the rows. */
 CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
@@ -326,50 +312,66 @@ CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
 #endif
 }
 
-/* one_block: n_classes <= BLOCK, so that no accumulator is taken up again. */
-CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int one_block, const struct F(tile_shift) * shift,
-                              int has_base, T *exps, struct F(group) * g)
+/* n classes (a constant), `step` apart, to one accumulator. */
+CE_INLINE void F(tile_add)(int n, int step, const T *x, const struct F(tile_shift) * shift, int has_base, T *exps,
+                           struct F(lane_sum) * s)
 {
-    struct F(tile_sums) s;
-    for (ptrdiff_t block = 0; block < (one_block ? 1 : n_classes); block += BLOCK) {
-        for (int l = 0; l < LANES && block + l < n_classes; l++) {
-            struct F(lane_sum) sum = block ? s.open[l] : F(lane_zero)();
-            for (ptrdiff_t c = block + l; c < block + BLOCK && c < n_classes; c += LANES) {
-                V x = v_load(tile + c * LANES), scale, tail;
-                if (has_base) {
-                    x = v_sub(x, shift->base);
-                }
-                F(exp_parts)(x, &shift->shift, &scale, &tail);
-                F(lane_add)(&sum, scale, tail);
-                if (exps) {
-                    v_store(exps + c * LANES, v_madd(scale, tail, scale));
-                }
-            }
-            F(lane_flush)(&sum);
-            if (one_block || block + BLOCK + l >= n_classes) {
-                F(tile_close)(&sum);
-                s.a[l] = sum.a;
-                s.b[l] = sum.b;
-            } else {
-                s.open[l] = sum;
-            }
+    V v[4], scale[4], tail[4];
+    for (int i = 0; i < n; i++) {
+        v[i] = v_load(x + i * step * LANES);
+        if (has_base) {
+            v[i] = v_sub(v[i], shift->base);
         }
     }
-    F(tile_total)(&s, n_classes, g);
+    for (int i = 0; i < n; i += CE_INTERLEAVE) {
+        F(exp_parts_of)(n - i < CE_INTERLEAVE ? n - i : CE_INTERLEAVE, v + i, &shift->shift, scale + i, tail + i);
+    }
+    for (int i = 0; i < n; i++) {
+        F(lane_add)(s, scale[i], tail[i]);
+    }
+    for (int i = 0; exps && i < n; i++) {
+        v_store(exps + i * step * LANES, v_madd(scale[i], tail[i], scale[i]));
+    }
+}
+
+/* Class j goes to accumulator j mod n_sums (a constant), a flush for every four of its classes. */
+CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int n_sums, const struct F(tile_shift) * shift,
+                              int has_base, T *exps, struct F(group) * g)
+{
+    vd a[LANES], b[LANES];
+    for (int l = 0; l < n_sums && l < n_classes; l++) {
+        struct F(lane_sum) sum = F(lane_zero)();
+        ptrdiff_t c = l;
+        for (; c + 3 * n_sums < n_classes; c += 4 * n_sums) {
+            F(tile_add)(4, n_sums, tile + c * LANES, shift, has_base, exps ? exps + c * LANES : NULL, &sum);
+            F(lane_flush)(&sum);
+        }
+        for (; c < n_classes; c += n_sums) {
+            F(tile_add)(1, n_sums, tile + c * LANES, shift, has_base, exps ? exps + c * LANES : NULL, &sum);
+        }
+        F(lane_flush)(&sum);
+        F(tile_close)(&sum);
+        a[l] = sum.a;
+        b[l] = sum.b;
+    }
+    if (n_classes >= n_sums) {
+        F(tile_total_of)(n_sums, a, b, g);
+    } else {
+        F(tile_total_of)(n_classes, a, b, g);
+    }
 }
 
 CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, struct F(group) * g)
 {
     struct F(tile_shift) shift = F(tile_shift_for)(max, g);
-    int one_block = n_classes <= BLOCK;
-    if (shift.has_base) {
-        F(tile_sum_as)(tile, n_classes, 0, &shift, 1, exps, g);
+    if (n_classes > BLOCK) {
+        F(tile_sum_as)(tile, n_classes, LANES, &shift, shift.has_base, exps, g);
+    } else if (shift.has_base) {
+        F(tile_sum_as)(tile, n_classes, SHORT_SUMS, &shift, 1, exps, g);
     } else if (exps) {
-        one_block ? F(tile_sum_as)(tile, n_classes, 1, &shift, 0, exps, g)
-                  : F(tile_sum_as)(tile, n_classes, 0, &shift, 0, exps, g);
+        F(tile_sum_as)(tile, n_classes, SHORT_SUMS, &shift, 0, exps, g);
     } else {
-        one_block ? F(tile_sum_as)(tile, n_classes, 1, &shift, 0, NULL, g)
-                  : F(tile_sum_as)(tile, n_classes, 0, &shift, 0, NULL, g);
+        F(tile_sum_as)(tile, n_classes, SHORT_SUMS, &shift, 0, NULL, g);
     }
 }
 

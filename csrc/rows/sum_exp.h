@@ -4,10 +4,12 @@
  * later chunk has a larger maximum the shift is raised, which multiplies what was summed by a power of two, exactly. So the
  * result does not depend on where the chunks lie, and a row longer than the cache is still read from memory once.
  *
- * Order of the sum (the contract's "fixed tree"): class j goes to lane j mod LANES; the lanes are added in a fixed tree at
- * the end of each chunk; chunks are added in order. Floats are summed in doubles; doubles in pairs of doubles. */
+ * Order of the sum (the contract's "fixed tree"): class j goes to lane j mod LANES, or in a chunk of at most BLOCK classes to
+ * lane j mod SHORT_SUMS, for the sake of lanes.h; the lanes are added in a fixed tree at the end of each chunk; chunks are
+ * added in order. Floats are summed in doubles; doubles in pairs of doubles. */
 
 #define BLOCK (4 * LANES)
+#define SHORT_SUMS 4       /* accumulators of a chunk of at most BLOCK classes */
 #define BASE_LIMIT 32768.0 /* larger logits are taken relative to the row's maximum, see row_base */
 
 /* Running sum of scale * (1 + tail) over LANES lanes, wider than T. */
@@ -204,8 +206,37 @@ CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exp
     return v_reduce_max(max);
 }
 
+/* The same of at most BLOCK classes. Only a few rows come here, the others go to lanes.h. */
+CE_STATIC T F(sum_short_chunk)(const struct F(chunk) * c, double sum[2])
+{
+    T scales[BLOCK], tails[BLOCK];
+    V max = v_set1(-INFINITY);
+    struct F(lane_sum) s = F(lane_zero)();
+    for (ptrdiff_t j = 0; j < c->n; j += LANES) {
+        V v = F(load_patched)(c->x + j, c->n - j, c->excluded - j), scale, tail;
+        max = v_max(max, v);
+        F(exp_parts)(v_sub(v, v_set1(c->base)), &c->shift, &scale, &tail);
+        v_store(scales + j, scale);
+        v_store(tails + j, tail);
+        if (c->exps) {
+            v_store(c->exps + j, v_madd(scale, tail, scale));
+        }
+    }
+    for (ptrdiff_t j = 0; j < c->n; j += 4 * SHORT_SUMS) {
+        for (ptrdiff_t k = j; k < c->n && k < j + 4 * SHORT_SUMS; k += SHORT_SUMS) {
+            F(lane_add)(&s, v_load_part(scales + k, SHORT_SUMS, 0), v_load_part(tails + k, SHORT_SUMS, 0));
+        }
+        F(lane_flush)(&s);
+    }
+    F(lane_total)(&s, sum);
+    return v_reduce_max(max);
+}
+
 CE_STATIC T F(sum_chunk)(const struct F(chunk) * c, double sum[2])
 {
+    if (c->n <= BLOCK) {
+        return F(sum_short_chunk)(c, sum);
+    }
     if (c->base != 0) {
         return F(sum_chunk_as)(c, 1, c->exps != NULL, sum);
     }
