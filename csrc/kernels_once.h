@@ -10,6 +10,7 @@
 #include "rows/soft_cross_entropy.h"
 #include "rows/cross_entropy.h"
 #include "rows/lanes_cross_entropy.h"
+#include "rows/lanes_soft_cross_entropy.h"
 #include "rows/nll_loss.h"
 #include "rows/backward.h"
 #include "elements/maps.h"

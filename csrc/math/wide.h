@@ -70,6 +70,14 @@ CE_INLINE w64 w64_exp_shifted(vd x, const struct exp_shift_f64 *s)
     return vd_fast_two_sum(e.hi, vd_add(e.lo, vd_madd(scale, tail.lo, p.lo)));
 }
 
+/* n vectors (a constant). */
+CE_INLINE void w64_exp_shifted_of(int n, const vd *x, const struct exp_shift_f64 *s, w64 *e)
+{
+    for (int i = 0; i < n; i++) {
+        e[i] = w64_exp_shifted(x[i], s);
+    }
+}
+
 /* e^x for x < 700, subnormal results included: those are computed 2^64 times too large. */
 CE_INLINE w64 w64_exp(vd x)
 {
@@ -86,6 +94,7 @@ CE_INLINE w64 w64_log1p_unit(w64 q) { return log1p_unit_wide(q); }
 CE_INLINE w64 w64_log1m(w64 p) { return log1p_wide((struct vd2){vd_neg(p.hi), vd_neg(p.lo)}); }
 CE_INLINE w64 w64_log(vd x) { return log_wide(x); }
 
+CE_INLINE w64 w64_join(struct vd2 a) { return a; }
 CE_INLINE w64 w64_pair(double hi, double lo) { return (w64){vd_set1(hi), vd_set1(lo)}; }
 CE_INLINE w64 w64_set_lane(w64 a, ptrdiff_t i, double x)
 {
@@ -99,6 +108,7 @@ CE_INLINE void w64_accumulate(struct vd2 *sum, w64 a)
     *sum = (struct vd2){t.hi, vd_add(sum->lo, lost)};
 }
 
+CE_INLINE w32 w32_join(struct vd2 a) { return vd_add(a.hi, a.lo); }
 CE_INLINE w32 w32_pair(double hi, double lo) { return vd_set1(hi + lo); }
 CE_INLINE w32 w32_set_lane(w32 a, ptrdiff_t i, double x) { return vd_set_lane(a, i, x); }
 CE_INLINE void w32_accumulate(struct vd2 *sum, w32 a) { sum->hi = vd_add(sum->hi, a); }
@@ -115,6 +125,14 @@ CE_INLINE w32 w32_exp_shifted(vd x, const struct exp_shift_f64 *s)
     vd scale, tail;
     exp_parts_f64(x, s, &scale, &tail);
     return vd_madd(scale, tail, scale);
+}
+CE_INLINE void w32_exp_shifted_of(int n, const vd *x, const struct exp_shift_f64 *s, w32 *e)
+{
+    vd scale[CE_INTERLEAVE], tail[CE_INTERLEAVE];
+    exp_parts_of_f64(n, x, s, scale, tail);
+    for (int i = 0; i < n; i++) {
+        e[i] = vd_madd(scale[i], tail[i], scale[i]);
+    }
 }
 CE_INLINE w32 w32_exp(vd x)
 {

@@ -31,14 +31,21 @@ CE_INLINE void F(group_set)(struct F(group) * g, int i, const struct F(row_sum) 
     g->logit[i] = logit;
 }
 
+/* Of rows i..i+7. */
+CE_INLINE struct exp_shift_f64 F(group_shift)(const struct F(group) * g, int i)
+{
+    struct exp_shift_f64 s;
+    vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), vd_load(g->shift + i)));
+    s.magic = vd_add(vd_set1(EXP_MAGIC_f64), eighths);
+    s.clamp = vd_mul(vd_set1(-LN2_8), eighths);
+    return s;
+}
+
 /* e^(logit - base) * 2^-shift of rows i..i+7. */
 CE_INLINE struct vd2 F(group_exp)(const struct F(group) * g, int i)
 {
-    vd scale, tail, shift = vd_load(g->shift + i);
-    struct exp_shift_f64 s;
-    vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), shift));
-    s.magic = vd_add(vd_set1(EXP_MAGIC_f64), eighths);
-    s.clamp = vd_mul(vd_set1(-LN2_8), eighths);
+    vd scale, tail;
+    struct exp_shift_f64 s = F(group_shift)(g, i);
     exp_parts_f64(vd_sub(vd_load(g->logit + i), vd_load(g->base + i)), &s, &scale, &tail);
     vd product = vd_mul(scale, tail);
     return vd_fast_two_sum(scale, product);

@@ -389,12 +389,11 @@ CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group)
 /* Tiles that take each step together. The steps of a tile wait for each other, the logarithms for the sums, and vectors for
  * numbers that were stored one by one; those of several tiles do not. */
 #define TILES 4
-#define BATCH_CLASSES 512 /* of all tiles together, so that they stay in a first-level cache */
 
 struct F(batch) {
     int n; /* tiles */
     struct F(group) g[TILES];
-    T *tile[TILES], *exps[TILES];
+    T *tile[TILES], *exps[TILES], *prob[TILES];
 };
 
 /* The next tiles, all lanes of their groups in a known state. */
@@ -410,8 +409,9 @@ CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input,
         for (int i = 0; i < GROUP_MAX; i++) {
             g->logit[i] = -INFINITY;
         }
-        b->tile[b->n] = (T *)scratch + 2 * b->n * n_classes * LANES;
+        b->tile[b->n] = (T *)scratch + 3 * b->n * n_classes * LANES;
         b->exps[b->n] = b->tile[b->n] + n_classes * LANES;
+        b->prob[b->n] = b->exps[b->n] + n_classes * LANES; /* for who needs it */
         F(tile_load)(input, first, g->n, n_classes, b->tile[b->n]);
     }
 }

@@ -1,4 +1,4 @@
-/* Cross-entropy from class indices with a row to a lane (lanes.h), and the choice between that and a row at a time. */
+/* Cross-entropy from class indices with a row to a lane (lanes.h). */
 
 /* Each lane's target from the tile into g->logit, -inf into its place. */
 CE_STATIC void F(tile_take_targets)(const struct ce_row_loss *a, int64_t first, T *tile, struct F(group) * g)
@@ -88,16 +88,5 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
         for (int k = 0; k < b.n && a->grad.data; k++) {
             F(tile_store)(&a->grad, first + k * LANES, b.g[k].n, n, b.exps[k]);
         }
-    }
-}
-
-CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
-{
-    if (a->label_smoothing != 0) {
-        F(cross_entropy_soft)(a);
-    } else if (!a->hess.data && F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
-        F(lanes_cross_entropy_index)(a);
-    } else {
-        F(cross_entropy_index)(a);
     }
 }

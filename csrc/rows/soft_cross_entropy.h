@@ -28,81 +28,237 @@ CE_INLINE struct F(soft_target) F(soft_target_of)(const struct ce_row_loss *a, i
 }
 
 /* a_j..a_{j+7}; 0 past the last class. */
-CE_INLINE W F(coefficients)(const struct F(soft_target) * s, ptrdiff_t j)
+CE_INLINE W F(coefficients)(const struct F(soft_target) * s, ptrdiff_t j, ptrdiff_t left)
 {
-    W a = w_from(s->prob ? F(load_wide)(s->prob + j, s->n - j, 0) : vd_set_lane(vd_set1(0), s->t - j, 1));
+    W a = w_from(s->prob ? F(load_wide)(s->prob + j, left, 0) : vd_set_lane(vd_set1(0), s->t - j, 1));
     if (s->smoothing != 0) {
-        vdm past = vd_eq(F(valid)(s->n - j), vd_set1(0));
-        a = w_add(w_mul(a, s->keep), w_select(past, w_set1(0), s->spread));
+        vdm past = vd_eq(F(valid)(left), vd_set1(0));
+        a = w_add(w_mul(a, s->keep), left < 8 ? w_select(past, w_set1(0), s->spread) : s->spread);
     }
-    return s->class_weight ? w_mul(a, w_from(vd_load_part(s->class_weight + j, s->n - j, 0))) : a;
+    return s->class_weight ? w_mul(a, w_from(vd_load_part(s->class_weight + j, left, 0))) : a;
 }
 
-/* Sums over the classes of one row, each as high and low part. */
+/* Sums over the classes, of one row in the first lane, or of eight rows. */
 struct F(soft_sums) {
-    double terms[2], all[2], below[2]; /* a_c (m - x_c); a_c; a_c for c != argmax */
+    W terms, all, below; /* a_c (m - x_c); a_c; a_c for c != argmax */
 };
 
-CE_STATIC struct F(soft_sums) F(soft_sum)(const T *x, const struct F(soft_target) * s, double max, ptrdiff_t argmax)
+/* The lanes of a sum added: class j's is j mod 8, also where a row is a lane (lanes_soft_cross_entropy.h). */
+CE_INLINE W F(sum_of_lanes)(struct vd2 sum)
 {
-    struct vd2 zero = {vd_set1(0), vd_set1(0)}, terms = zero, all = zero, below = zero;
-    double unit = fabs(max) > 0x1p1000 ? 0.25 : 1; /* m - x must not overflow */
-    for (ptrdiff_t j = 0; j < s->n; j += 8) {
-        W a = F(coefficients)(s, j);
-        W down = w_sub(w_set1(max * unit), w_from(vd_mul(F(load_wide)(x + j, s->n - j, 0), vd_set1(unit))));
-        vdm none = vd_eq(w_round(a), vd_set1(0)); /* 0 log 0 = 0 */
-        w_accumulate(&terms, w_select(none, w_set1(0), w_mul(a, down)));
-        w_accumulate(&all, a);
-        w_accumulate(&below, w_set_lane(a, argmax - j, 0));
+#if WIDE_PARTS == 2
+    return vd_set1(vd_reduce_add(sum.hi));
+#else
+    double total[2];
+    F(total_of)(sum, total);
+    return w_pair(total[0], total[1]);
+#endif
+}
+
+/* m - x must not overflow: a power of two for both. */
+CE_INLINE vd F(unit_for)(vd max)
+{
+#if WIDE_PARTS == 2
+    (void)max;
+    return vd_set1(1);
+#else
+    return vd_select(vd_lt(vd_set1(0x1p1000), vd_abs(max)), vd_set1(0.25), vd_set1(1));
+#endif
+}
+
+CE_INLINE W F(per_unit)(W a, vd unit)
+{
+#if WIDE_PARTS == 2
+    (void)unit;
+    return a;
+#else
+    return (W){vd_div(a.hi, unit), vd_div(a.lo, unit)};
+#endif
+}
+
+/* Class indices without class weights need the sum of m - x_c alone. gap: m - x_t; hit: t is the maximum. */
+CE_INLINE struct F(soft_sums) F(smoothed_sums)(const struct F(soft_target) * s, W gap, W gaps, vdm hit)
+{
+    vdm none = vd_eq(w_round(s->keep), vd_set1(0)); /* 0 log 0 = 0 */
+    W n = w_set1((double)s->n), others = w_set1((double)(s->n - 1)), zero = w_set1(0);
+    struct F(soft_sums) sums = {w_select(none, zero, w_mul(s->keep, gap)), s->keep, w_select(hit, zero, s->keep)};
+    if (s->smoothing != 0) {
+        sums.terms = w_add(sums.terms, w_mul(s->spread, gaps));
+        sums.all = w_add(sums.all, w_mul(s->spread, n));
+        sums.below = w_add(sums.below, w_mul(s->spread, others));
     }
-    struct F(soft_sums) sums;
-    F(total_of)(terms, sums.terms);
-    F(total_of)(all, sums.all);
-    F(total_of)(below, sums.below);
-    sums.terms[0] /= unit;
-    sums.terms[1] /= unit;
     return sums;
 }
 
-CE_INLINE double F(soft_loss)(const struct F(soft_sums) * sums, double log_hi, double log_lo)
+CE_STATIC struct F(soft_sums) F(smoothed_sum)(const T *x, const struct F(soft_target) * s, double max, ptrdiff_t argmax)
 {
-    double loss[2] = {sums->terms[0], sums->terms[1]}, tail = F(times)(log_hi, log_lo, sums->all[0]);
-    if (!(fabs(loss[0]) < INFINITY && fabs(tail) < INFINITY)) {
-        return loss[0] + tail;
+    struct vd2 gaps = {vd_set1(0), vd_set1(0)};
+    vd unit = F(unit_for)(vd_set1(max));
+    W top = w_from(vd_mul(vd_set1(max), unit));
+    ptrdiff_t j = 0;
+    for (; s->smoothing != 0 && j + 8 <= s->n; j += 8) {
+        w_accumulate(&gaps, w_sub(top, w_from(vd_mul(F(load_wide)(x + j, 8, 0), unit))));
     }
-    ce_add_pair(loss, tail, sums->all[1] * log_hi);
-    return loss[0] + loss[1];
+    if (s->smoothing != 0 && j < s->n) {
+        w_accumulate(&gaps, w_sub(top, w_from(vd_mul(F(load_wide)(x + j, s->n - j, max), unit))));
+    }
+    W gap = w_sub(top, w_from(vd_mul(vd_set1(x[s->t]), unit)));
+    struct F(soft_sums) sums =
+        F(smoothed_sums)(s, gap, F(sum_of_lanes)(gaps), vd_eq(vd_set1((double)s->t), vd_set1((double)argmax)));
+    sums.terms = F(per_unit)(sums.terms, unit);
+    return sums;
 }
 
-/* Gradient (and Hessian) of one row. grad may be x itself: each element is read before it is written. */
-CE_STATIC void F(write_soft)(const struct ce_row_loss *a, int64_t r, const T *x, const struct F(group) * g, int i,
-                             const struct F(soft_target) * s, const struct F(soft_sums) * sums, ptrdiff_t argmax,
-                             T *grad, T *hess)
+struct F(soft_lanes) {
+    struct vd2 terms, all, below;
+};
+
+/* Classes j..j+7 of a row, of which `left` are left. */
+CE_INLINE void F(add_soft)(struct F(soft_lanes) * sums, const T *x, const struct F(soft_target) * s, W top, vd unit,
+                           ptrdiff_t j, ptrdiff_t left, ptrdiff_t argmax)
 {
-    W f = w_set1(F(row_scale)(a, r)), all = w_pair(sums->all[0], sums->all[1]);
-    for (ptrdiff_t j = 0; j < s->n; j += 8) {
-        W p = F(wide_probabilities)(x, s->n, j, g, i), weighted = w_mul(all, p);
-        F(store_wide)(grad + j, w_round(w_mul(f, w_sub(weighted, F(coefficients)(s, j)))), s->n - j);
-        if (hess) {
-            F(store_wide)(hess + j, w_round(w_mul(f, w_mul(weighted, w_sub(w_set1(1), p)))), s->n - j);
+    W a = F(coefficients)(s, j, left);
+    W down = w_sub(top, w_from(vd_mul(F(load_wide)(x + j, left, 0), unit)));
+    vdm none = vd_eq(w_round(a), vd_set1(0)); /* 0 log 0 = 0 */
+    w_accumulate(&sums->terms, w_select(none, w_set1(0), w_mul(a, down)));
+    w_accumulate(&sums->all, a);
+    w_accumulate(&sums->below, w_set_lane(a, argmax - j, 0));
+}
+
+CE_STATIC struct F(soft_sums) F(soft_sum)(const T *x, const struct F(soft_target) * s, double max, ptrdiff_t argmax)
+{
+    if (!s->prob && !s->class_weight) {
+        return F(smoothed_sum)(x, s, max, argmax);
+    }
+    struct vd2 zero = {vd_set1(0), vd_set1(0)};
+    struct F(soft_lanes) lanes = {zero, zero, zero};
+    vd unit = F(unit_for)(vd_set1(max));
+    W top = w_from(vd_mul(vd_set1(max), unit));
+    ptrdiff_t j = 0;
+    for (; j + 8 <= s->n; j += 8) {
+        F(add_soft)(&lanes, x, s, top, unit, j, 8, argmax);
+    }
+    if (j < s->n) {
+        F(add_soft)(&lanes, x, s, top, unit, j, s->n - j, argmax);
+    }
+    return (struct F(soft_sums)){F(per_unit)(F(sum_of_lanes)(lanes.terms), unit), F(sum_of_lanes)(lanes.all),
+                                 F(sum_of_lanes)(lanes.below)};
+}
+
+/* The pair's parts in eight doubles each. */
+CE_INLINE void F(store_pair)(W a, double hi[8], double lo[8])
+{
+#if WIDE_PARTS == 2
+    vd_store(hi, a);
+    vd_store(lo, vd_set1(0));
+#else
+    vd_store(hi, a.hi);
+    vd_store(lo, a.lo);
+#endif
+}
+
+/* The losses of n rows from eight sums, and the logarithms of a group at its row i. */
+CE_STATIC void F(soft_losses)(const struct F(soft_sums) * sums, const struct F(group) * g, int i, int n, double *losses)
+{
+    double terms[2][8], all[2][8];
+    F(store_pair)(sums->terms, terms[0], terms[1]);
+    F(store_pair)(sums->all, all[0], all[1]);
+    for (int k = 0; k < n; k++) {
+        double loss[2] = {terms[0][k], terms[1][k]}, log_hi = g->log_hi[i + k];
+        double tail = F(times)(log_hi, g->log_lo[i + k], all[0][k]);
+        if (fabs(loss[0]) < INFINITY && fabs(tail) < INFINITY) {
+            ce_add_pair(loss, tail, all[1][k] * log_hi);
+            losses[k] = loss[0] + loss[1];
+        } else {
+            losses[k] = loss[0] + tail;
         }
     }
-    if (argmax >= s->n) {
+}
+
+/* What turns e^(x - base) and a_c into gradient and Hessian; of one row, or of eight. */
+struct F(soft_slopes) {
+    W f, rise, inverse;    /* rise: f A / (R + e), inverse: 1 / (R + e) */
+    W at_max, bend_at_max; /* gradient and Hessian at the maximum */
+};
+
+CE_INLINE struct F(soft_slopes) F(soft_slopes_of)(const struct F(soft_sums) * sums, W f, W inverse, W rest)
+{
+    W missing = w_mul(sums->all, rest);
+    return (struct F(soft_slopes)){f, w_mul(f, w_mul(sums->all, inverse)), inverse,
+                                   w_mul(f, w_sub(sums->below, missing)),
+                                   w_mul(f, w_mul(missing, w_sub(w_set1(1), rest)))};
+}
+
+CE_INLINE vd F(soft_grad)(const struct F(soft_slopes) * s, W e, W a)
+{
+    return w_round(w_sub(w_mul(e, s->rise), w_mul(s->f, a)));
+}
+
+CE_INLINE vd F(soft_hess)(const struct F(soft_slopes) * s, W e)
+{
+    return w_round(w_mul(w_mul(e, s->rise), w_sub(w_set1(1), w_mul(e, s->inverse))));
+}
+
+/* What the gradient of one row is written from. */
+struct F(soft_row) {
+    const T *x;
+    struct F(soft_target) target;
+    struct F(soft_slopes) slopes;
+    struct exp_shift_f64 shift;
+    vd base;
+    T *grad, *hess; /* NULL: not wanted. grad may be x: elements are read before they are written */
+};
+
+/* n vectors of eight classes (a constant) from j on, of which `left` are left. */
+CE_INLINE void F(write_soft_vectors)(int n, const struct F(soft_row) * row, ptrdiff_t j, ptrdiff_t left)
+{
+    vd x[CE_INTERLEAVE];
+    W e[CE_INTERLEAVE];
+    for (int i = 0; i < n; i++) {
+        x[i] = vd_sub(F(load_wide)(row->x + j + 8 * i, left, -INFINITY), row->base);
+    }
+    w_exp_shifted_of(n, x, &row->shift, e);
+    for (int i = 0; i < n; i++) {
+        vd slope = F(soft_grad)(&row->slopes, e[i], F(coefficients)(&row->target, j + 8 * i, left));
+        F(store_wide)(row->grad + j + 8 * i, slope, left);
+        if (row->hess) {
+            F(store_wide)(row->hess + j + 8 * i, F(soft_hess)(&row->slopes, e[i]), left);
+        }
+    }
+}
+
+/* Gradient (and Hessian) of one row. */
+CE_STATIC void F(write_soft)(const struct F(soft_row) * row, ptrdiff_t argmax)
+{
+    ptrdiff_t j = 0, n = row->target.n;
+    for (; j + 8 * CE_INTERLEAVE <= n; j += 8 * CE_INTERLEAVE) {
+        F(write_soft_vectors)(CE_INTERLEAVE, row, j, 8);
+    }
+    for (; j < n; j += 8) {
+        F(write_soft_vectors)(1, row, j, n - j);
+    }
+    if (argmax >= n) {
         return; /* a row with NaN */
     }
+    row->grad[argmax] = (T)F(first_lane)(w_round(row->slopes.at_max));
+    if (row->hess) {
+        row->hess[argmax] = (T)F(first_lane)(w_round(row->slopes.bend_at_max));
+    }
+}
+
+/* The slopes of row i of a group. */
+CE_STATIC struct F(soft_slopes)
+    F(row_slopes)(const struct F(soft_sums) * sums, const struct F(group) * g, int i, double scale)
+{
     double others_hi[8], others_lo[8];
     struct vd2 others = F(group_others)(g, i & ~7);
     vd_store(others_hi, others.hi);
     vd_store(others_lo, others.lo);
-    W rest = w_pair(others_hi[i & 7], others_lo[i & 7]), missing = w_mul(all, rest);
-    W slope = w_sub(w_pair(sums->below[0], sums->below[1]), missing), bend = w_mul(missing, w_sub(w_set1(1), rest));
-    grad[argmax] = (T)F(first_lane)(w_round(w_mul(f, slope)));
-    if (hess) {
-        hess[argmax] = (T)F(first_lane)(w_round(w_mul(f, bend)));
-    }
+    return F(soft_slopes_of)(sums, w_set1(scale), w_pair(g->inv_hi[i], g->inv_lo[i]),
+                             w_pair(others_hi[i & 7], others_lo[i & 7]));
 }
 
-CE_STATIC void F(cross_entropy_soft)(const struct ce_row_loss *a)
+CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int step = ce_group_rows(n), wants_grad = a->grad.data != NULL;
@@ -139,9 +295,16 @@ CE_STATIC void F(cross_entropy_soft)(const struct ce_row_loss *a)
             const T *row = x.data + i * x.stride;
             struct F(soft_target) s = F(soft_target_of)(a, r, a->prob.data ? prob.data + i * prob.stride : NULL);
             struct F(soft_sums) sums = F(soft_sum)(row, &s, max[i], argmax[i]);
-            a->loss[r] = F(soft_loss)(&sums, g.log_hi[i], g.log_lo[i]);
+            F(soft_losses)(&sums, &g, i, 1, &a->loss[r]);
             if (grad_row) {
-                F(write_soft)(a, r, row, &g, i, &s, &sums, argmax[i], grad_row, hess_row);
+                struct F(soft_row) write = {row,
+                                            s,
+                                            F(row_slopes)(&sums, &g, i, F(row_scale)(a, r)),
+                                            exp_shift_by_f64(g.shift[i]),
+                                            vd_set1(g.base[i]),
+                                            grad_row,
+                                            hess_row};
+                F(write_soft)(&write, argmax[i]);
             }
         }
         if (wants_grad) {

@@ -37,6 +37,7 @@
 /* Numbers wider than T, see math/wide.h. */
 #define w_set1 CE_W(set1)
 #define w_from CE_W(from)
+#define w_join CE_W(join)
 #define w_round CE_W(round)
 #define w_add CE_W(add)
 #define w_sub CE_W(sub)
@@ -44,6 +45,7 @@
 #define w_div CE_W(div)
 #define w_exp CE_W(exp)
 #define w_exp_shifted CE_W(exp_shifted)
+#define w_exp_shifted_of CE_W(exp_shifted_of)
 #define w_pair CE_W(pair)
 #define w_set_lane CE_W(set_lane)
 #define w_accumulate CE_W(accumulate)
