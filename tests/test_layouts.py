@@ -431,3 +431,16 @@ def test_a_large_output_in_any_layout(dtype):
     _, grad = ce.value_and_grad(ce.cross_entropy)(x, t)
     out = np.empty_like(x)[:, ::-1]
     assert cases.same_bits(ce.value_and_grad(ce.cross_entropy)(x, t, out=out)[1], grad)
+
+
+def test_zeros_keep_their_sign(dtype):
+    """Rows that are one to a lane take their exponentials times another power of two: 0 for one is nearly 0 for the other."""
+    rng = np.random.default_rng(0)
+    far = 160 if dtype == np.float32 else 960
+    x = (np.linspace(0, -far, 127) + rng.uniform(0, 11, (40, 1))).astype(dtype)
+    target, scale = np.zeros(40, np.int64), -rng.uniform(0.1, 3, 40)
+    value_and_grad = ce.value_and_grad(ce.cross_entropy)
+    _, rows = value_and_grad(x, target, reduction="none", grad_output=scale)
+    _, lanes = value_and_grad(np.asfortranarray(x), target, reduction="none", grad_output=scale)
+    assert (rows == 0).any()
+    np.testing.assert_array_equal(np.signbit(rows), np.signbit(lanes))

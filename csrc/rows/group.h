@@ -111,7 +111,8 @@ CE_STATIC void F(group_inverses)(struct F(group) * g)
     }
 }
 
-/* A factor for each row as two numbers of T, and an exact power of two before it so that neither part underflows. */
+/* A factor for each row as two numbers of T, and an exact power of two before it so that neither part underflows. Both have
+ * the same sign: else that of an exponential times them would depend on whether the exponential is 0 or only nearly. */
 struct F(factors) {
     T before[GROUP_MAX], hi[GROUP_MAX], lo[GROUP_MAX];
 };
@@ -145,7 +146,7 @@ CE_STATIC void F(set_factors)(struct F(factors) * f, int i, vd hi, vd lo, vd tim
         value = vd_load(values);
         low = vd_load(lows);
     }
-    F(store_wide)(f->hi + i, value, 8);
+    F(store_wide)(f->hi + i, vd_mul(value, vd_set1(1 - T_EPSILON)), 8);
     low = vd_add(vd_sub(value, F(load_wide)(f->hi + i, 8, 0)), low);
     F(store_wide)(f->lo + i, vd_select(vd_lt(vd_abs(value), vd_set1(T_MAX)), low, vd_set1(0)), 8);
 }

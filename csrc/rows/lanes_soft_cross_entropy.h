@@ -95,10 +95,10 @@ CE_STATIC void F(tile_soft_losses)(const struct ce_row_loss *a, int64_t first, i
                                    const struct F(soft_sums) * sums)
 {
     int n = g->n - i < 8 ? g->n - i : 8;
-    double losses[8];
-    F(soft_losses)(sums, g, i, n, losses);
-    for (int k = 0; k < n; k++) {
-        a->loss[first + i + k] = F(is_ignored)(a, first + i + k) ? 0 : losses[k];
+    double *loss = a->loss + first + i;
+    vd_store_part(loss, F(soft_losses)(sums, vd_load(g->log_hi + i), vd_load(g->log_lo + i)), n);
+    for (int k = 0; k < n && a->target; k++) {
+        loss[k] = F(is_ignored)(a, first + i + k) ? 0 : loss[k];
     }
 }
 
@@ -154,33 +154,47 @@ CE_STATIC void F(tile_soft_grads)(const struct F(tile_soft) * s, const struct F(
     }
 }
 
-/* What eight rows need to know. Lanes without a row, and rows that are ignored: a scale of 0. */
-CE_INLINE struct F(tile_soft) F(tile_soft_of)(const struct ce_row_loss *a, int64_t first, int i,
-                                              const struct F(batch) * b, int k, V max, vd *scale)
+/* Class indices, their logits, and whether they are the maxima. 0 in lanes without a row or target. */
+CE_INLINE void F(tile_soft_targets)(struct F(tile_soft) * s, const struct ce_row_loss *a, int64_t first, int n)
 {
-    double target[8], scales[8], at_target[8], left[8];
-    for (int lane = 0; lane < 8; lane++) {
-        int64_t r = first + i + lane;
-        int is_row = i + lane < b->g[k].n && !F(is_ignored)(a, r);
-        int64_t t = is_row && a->target ? a->target[r] : 0;
-        target[lane] = (double)t;
-        scales[lane] = is_row ? F(row_scale)(a, r) : 0;
-        at_target[lane] = b->tile[k][t * LANES + i + lane];
-        left[lane] = b->exps[k][t * LANES + i + lane];
+    double target[8] = {0}, at_target[8] = {0}, rest[8] = {0};
+    for (int i = 0; i < n && a->target; i++) {
+        if (!F(is_ignored)(a, first + i)) {
+            int64_t t = a->target[first + i];
+            target[i] = (double)t;
+            at_target[i] = s->x[t * LANES + i];
+            rest[i] = s->rest[t * LANES + i];
+        }
     }
-    *scale = vd_load(scales);
+    s->target = vd_load(target);
+    s->at_target = vd_load(at_target);
+    s->hit = vd_lt(vd_load(rest), s->at_target);
+}
+
+/* Rows first..first+n-1, which lie at i in a tile. */
+CE_INLINE struct F(tile_soft)
+    F(tile_soft_of)(const struct ce_row_loss *a, int64_t first, int n, const struct F(batch) * b, int k, int i, V max)
+{
     T maxima[LANES];
     v_store(maxima, max);
-    return (struct F(tile_soft)){
+    struct F(tile_soft) s = {
         .x = b->tile[k] + i,
         .prob = a->prob.data ? b->prob[k] + i : NULL,
         .rest = b->exps[k] + i,
-        .target = vd_load(target),
-        .at_target = vd_load(at_target),
-        .hit = vd_lt(vd_load(left), vd_load(at_target)),
         .max = F(load_wide)(maxima + i, 8, 0),
         .common = F(soft_target_of)(a, first, NULL),
     };
+    F(tile_soft_targets)(&s, a, first, n);
+    return s;
+}
+
+CE_INLINE vd F(tile_scales)(const struct ce_row_loss *a, int64_t first, int n)
+{
+    double scale[8] = {0};
+    for (int i = 0; i < n; i++) {
+        scale[i] = F(row_scale)(a, first + i);
+    }
+    return vd_load(scale);
 }
 
 /* Rows that are ignored: 0, whatever they hold. */
@@ -211,12 +225,13 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
                 F(group_inverses)(g);
             }
             for (int i = 0; i < g->n; i += 8) {
-                vd scale;
-                struct F(tile_soft) s = F(tile_soft_of)(a, first, i, &b, k, max[k], &scale);
+                int rows = g->n - i < 8 ? g->n - i : 8;
+                struct F(tile_soft) s = F(tile_soft_of)(a, first + i, rows, &b, k, i, max[k]);
                 struct F(soft_sums) sums = F(tile_soft_sum)(&s);
                 F(tile_soft_losses)(a, first, i, g, &sums);
                 if (a->grad.data) {
-                    F(tile_soft_grads)(&s, g, i, scale, &sums, b.exps[k] + i, a->hess.data ? b.tile[k] + i : NULL);
+                    F(tile_soft_grads)(&s, g, i, F(tile_scales)(a, first + i, rows), &sums, b.exps[k] + i,
+                                       a->hess.data ? b.tile[k] + i : NULL);
                 }
             }
             if (a->grad.data) {

@@ -1,16 +1,18 @@
 /* What the row losses share: how a row is weighted, ignored and scaled. */
 
 /* (hi + lo) * times, rounded once; 0 times infinity is 0 (a class of weight 0 costs nothing). */
+CE_INLINE vd F(times_of)(vd hi, vd lo, vd times)
+{
+    struct vd2 product = vd_two_product(hi, times);
+    vd rest = vd_madd(lo, times, product.lo);
+    vd value = vd_select(vd_lt(vd_abs(product.hi), vd_set1(INFINITY)), vd_add(product.hi, rest), product.hi);
+    vd nothing = vd_select(vd_eq(vd_abs(hi), vd_set1(INFINITY)), vd_set1(0), value);
+    return vd_select(vd_eq(times, vd_set1(0)), nothing, value);
+}
+
 CE_STATIC double F(times)(double hi, double lo, double times)
 {
-    double value[8];
-    if (times == 0 && fabs(hi) == INFINITY) {
-        return 0;
-    }
-    struct vd2 product = vd_two_product(vd_set1(hi), vd_set1(times));
-    vd rest = vd_madd(vd_set1(lo), vd_set1(times), product.lo);
-    vd_store(value, vd_select(vd_lt(vd_abs(product.hi), vd_set1(INFINITY)), vd_add(product.hi, rest), product.hi));
-    return value[0];
+    return F(first_lane)(F(times_of)(vd_set1(hi), vd_set1(lo), vd_set1(times)));
 }
 
 CE_INLINE int F(is_ignored)(const struct ce_row_loss *a, int64_t r)

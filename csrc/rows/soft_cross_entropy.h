@@ -145,34 +145,18 @@ CE_STATIC struct F(soft_sums) F(soft_sum)(const T *x, const struct F(soft_target
                                  F(sum_of_lanes)(lanes.below)};
 }
 
-/* The pair's parts in eight doubles each. */
-CE_INLINE void F(store_pair)(W a, double hi[8], double lo[8])
+/* The losses: the terms and A log(1 + R / e). */
+CE_INLINE vd F(soft_losses)(const struct F(soft_sums) * sums, vd log_hi, vd log_lo)
 {
 #if WIDE_PARTS == 2
-    vd_store(hi, a);
-    vd_store(lo, vd_set1(0));
+    struct vd2 terms = {sums->terms, vd_set1(0)}, all = {sums->all, vd_set1(0)};
 #else
-    vd_store(hi, a.hi);
-    vd_store(lo, a.lo);
+    struct vd2 terms = sums->terms, all = sums->all;
 #endif
-}
-
-/* The losses of n rows from eight sums, and the logarithms of a group at its row i. */
-CE_STATIC void F(soft_losses)(const struct F(soft_sums) * sums, const struct F(group) * g, int i, int n, double *losses)
-{
-    double terms[2][8], all[2][8];
-    F(store_pair)(sums->terms, terms[0], terms[1]);
-    F(store_pair)(sums->all, all[0], all[1]);
-    for (int k = 0; k < n; k++) {
-        double loss[2] = {terms[0][k], terms[1][k]}, log_hi = g->log_hi[i + k];
-        double tail = F(times)(log_hi, g->log_lo[i + k], all[0][k]);
-        if (fabs(loss[0]) < INFINITY && fabs(tail) < INFINITY) {
-            ce_add_pair(loss, tail, all[1][k] * log_hi);
-            losses[k] = loss[0] + loss[1];
-        } else {
-            losses[k] = loss[0] + tail;
-        }
-    }
+    vd tail = F(times_of)(log_hi, log_lo, all.hi);
+    struct vd2 loss = vd_two_sum(terms.hi, tail);
+    vd lost = vd_add(terms.lo, vd_add(loss.lo, vd_mul(all.lo, log_hi)));
+    return vd_select(vd_lt(vd_abs(loss.hi), vd_set1(INFINITY)), vd_add(loss.hi, lost), loss.hi);
 }
 
 /* What turns e^(x - base) and a_c into gradient and Hessian; of one row, or of eight. */
@@ -295,7 +279,8 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
             const T *row = x.data + i * x.stride;
             struct F(soft_target) s = F(soft_target_of)(a, r, a->prob.data ? prob.data + i * prob.stride : NULL);
             struct F(soft_sums) sums = F(soft_sum)(row, &s, max[i], argmax[i]);
-            F(soft_losses)(&sums, &g, i, 1, &a->loss[r]);
+            vd loss = F(soft_losses)(&sums, vd_set1(g.log_hi[i]), vd_set1(g.log_lo[i]));
+            a->loss[r] = F(first_lane)(loss);
             if (grad_row) {
                 struct F(soft_row) write = {row,
                                             s,

@@ -1,6 +1,7 @@
 /* From here on the generic names mean float. */
 #undef T
 #undef T_MAX
+#undef T_EPSILON
 #undef V
 #undef LANES
 #undef LANES_LOG2
@@ -11,6 +12,7 @@
 #undef F
 #define T float
 #define T_MAX FLT_MAX
+#define T_EPSILON FLT_EPSILON
 #define V vf
 #define LANES 16
 #define LANES_LOG2 4

@@ -1,6 +1,7 @@
 /* From here on the generic names mean double. */
 #undef T
 #undef T_MAX
+#undef T_EPSILON
 #undef V
 #undef LANES
 #undef LANES_LOG2
@@ -11,6 +12,7 @@
 #undef F
 #define T double
 #define T_MAX DBL_MAX
+#define T_EPSILON DBL_EPSILON
 #define V vd
 #define LANES 8
 #define LANES_LOG2 3
