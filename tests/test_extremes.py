@@ -206,3 +206,13 @@ def test_the_sum_with_a_nan_is_a_nan(name, where, n, dtype, isa):
     for reduction in ("sum", "mean"):
         assert np.isnan(getattr(ce, name)(x, t, reduction=reduction))
         assert np.isnan(ce.value_and_grad(getattr(ce, name))(x, t, reduction=reduction)[0])
+
+
+def test_a_weight_may_bring_a_square_back(dtype, isa):
+    """The square alone is too large for the dtype, or too small."""
+    limits = np.finfo(dtype)
+    for gap, weight in ((np.sqrt(limits.max) * 4, 2.0**-10), (np.sqrt(limits.tiny) / 64, 2.0**20)):
+        x, w = np.full(9, gap, dtype), np.full(9, weight, dtype)
+        expected = np.longdouble(x[0]) ** 2 * np.longdouble(weight)
+        loss = ce.mse_loss(x, np.zeros_like(x), weight=w, reduction="none")
+        assert_allclose(loss, np.full(9, expected, dtype), rtol=limits.eps)

@@ -56,7 +56,7 @@ CE_STATIC void F(bce_each)(const struct ce_element_loss *a, int64_t first, int64
     struct vd2 part = {vd_set1(0), vd_set1(0)};
     for (int64_t i = 0; i < n; i += 8) {
         ptrdiff_t m = (ptrdiff_t)(n - i);
-        struct F(elements) e = {F(load_wide)(x + i, m, 1), F(load_wide)(t + i, m, 1), vd_set1(1), a, 1, 0};
+        struct F(elements) e = {F(load_wide)(x + i, m, 1), F(load_wide)(t + i, m, 1), vd_set1(1), vd_set1(1), a, 1, 0};
         W loss = F(bce_at)(&e).loss;
         w_accumulate(&part, w_select(vd_eq(F(valid)(m), vd_set1(0)), w_set1(0), loss));
     }

@@ -1,14 +1,14 @@
 /* What the losses that treat every element alone say of one, and the loop around them.
  * Eight at a time, in numbers wider than T (math/wide.h). */
 
-/* What a loss says of one vector of elements. grad and hess are with respect to the input. */
+/* What a loss says of one vector of elements: the loss with its weight, the slopes with respect to the input without. */
 struct F(outcome) {
     W loss, grad, hess;
 };
 
 /* plain: there are no weights and no smoothing. slopes: grad and hess are wanted. */
 struct F(elements) {
-    vd x, t, pos_weight;
+    vd x, t, weight, pos_weight;
     const struct ce_element_loss *a;
     int plain, slopes;
 };
@@ -21,6 +21,11 @@ CE_INLINE W F(times_or_zero)(vd a, W b)
     vd size = w_round(b);
     W zero = w_select(vd_eq(size, size), w_set1(0), b);
     return w_select(vd_eq(a, vd_set1(0)), zero, w_mul(w_from(a), b));
+}
+
+CE_INLINE W F(weighted)(const struct F(elements) * e, W loss)
+{
+    return e->plain ? loss : F(times_or_zero)(e->weight, loss);
 }
 
 /* z sp(-x) a + (1 - z) sp(x) with sp(x) = max(x, 0) + log(1 + e^-|x|): (1 - z or a z) |x| + (1 + (a - 1) z) log(1 + e^-|x|).
@@ -44,7 +49,7 @@ CE_INLINE struct F(outcome) F(bce_with_logits_at)(const struct F(elements) * e)
     vdm negative = vd_lt(e->x, vd_set1(0));
     W side = w_select(negative, hit, other);
     W linear = w_select(vd_eq(w_round(side), vd_set1(0)), w_set1(0), w_mul(side, w_from(vd_abs(e->x))));
-    o.loss = w_add(linear, soft);
+    o.loss = F(weighted)(e, w_add(linear, soft));
     if (e->slopes) {
         /* neither sigmoid by subtraction from 1 */
         W near = w_div(one, w_add(one, tail)), far = w_mul(tail, near);
@@ -68,7 +73,7 @@ CE_INLINE struct F(outcome) F(bce_at)(const struct F(elements) * e)
     log_p = w_select(p_low, floor, log_p);
     log_q = w_select(q_low, floor, log_q);
     W loss = w_add(F(times_or_zero)(e->t, log_p), F(times_or_zero)(w_round(other), log_q));
-    o.loss = w_sub(w_set1(0), loss);
+    o.loss = F(weighted)(e, w_sub(w_set1(0), loss));
     if (!e->slopes) {
         return o;
     }
@@ -89,7 +94,7 @@ CE_INLINE struct F(outcome) F(kl_div_at)(const struct F(elements) * e)
     W log_t = e->a->log_target ? w_from(e->t) : w_log(e->t);
     vdm none = vd_eq(w_round(t), vd_set1(0));
     W nothing = w_select(vd_eq(e->x, e->x), w_set1(0), w_from(e->x)); /* a NaN stays */
-    o.loss = w_select(none, nothing, w_mul(t, w_sub(log_t, w_from(e->x))));
+    o.loss = F(weighted)(e, w_select(none, nothing, w_mul(t, w_sub(log_t, w_from(e->x)))));
     o.grad = w_sub(w_set1(0), t);
     o.hess = w_set1(0);
     return o;
@@ -100,6 +105,10 @@ CE_INLINE struct F(outcome) F(mse_at)(const struct F(elements) * e)
     struct F(outcome) o;
     W gap = w_sub(w_from(e->x), w_from(e->t));
     o.loss = w_mul(gap, gap);
+    if (!e->plain) { /* the square alone may be too large */
+        W small = w_mul(w_mul(w_from(e->weight), gap), gap);
+        o.loss = w_select(vd_eq(e->weight, vd_set1(0)), F(weighted)(e, o.loss), small);
+    }
     o.grad = w_add(gap, gap);
     o.hess = w_set1(2);
     return o;
@@ -115,11 +124,8 @@ CE_INLINE void F(run_eight)(const struct ce_element_loss *a, F(element_fn) * at,
     e.x = F(load_wide)((const T *)a->input + i, n, 0);
     e.t = F(load_wide)((const T *)a->target + i, n, 0);
     e.pos_weight = pos_weight ? F(load_wide)(pos_weight + i, n, 1) : vd_set1(1);
+    e.weight = weight ? F(load_wide)(weight + i, n, 0) : vd_set1(1);
     struct F(outcome) o = at(&e);
-    vd w = weight ? F(load_wide)(weight + i, n, 0) : vd_set1(1);
-    if (weight) {
-        o.loss = F(times_or_zero)(w, o.loss);
-    }
     if (a->loss) {
         F(store_wide)((T *)a->loss + i, w_round(o.loss), n);
     } else if (n < 8) {
@@ -131,8 +137,8 @@ CE_INLINE void F(run_eight)(const struct ce_element_loss *a, F(element_fn) * at,
         return;
     }
     if (weight) { /* 0 makes an infinite slope 0 */
-        o.grad = F(times_or_zero)(w, o.grad);
-        o.hess = w_mul(o.hess, w_from(w));
+        o.grad = F(times_or_zero)(e.weight, o.grad);
+        o.hess = w_mul(o.hess, w_from(e.weight));
     }
     W scale = w_set1(a->grad_scale);
     if (grad_output) {

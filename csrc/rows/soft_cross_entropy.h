@@ -1,4 +1,4 @@
-/* Cross-entropy of rows of logits from probabilities, or from class indices with smoothing.
+/* Cross-entropy of rows of logits from probabilities, or from class indices with smoothing or with the Hessian.
  *
  * a_c = w_c ((1 - s) q_c + s / C), A = sum a_c, m the maximum, R the sum of the other exponentials:
  *     loss = sum a_c (m - x_c) + A log(1 + R/e_m)           every term >= 0 for a >= 0
