@@ -105,6 +105,27 @@ class ValueGradAndHess(_Loss):
         self.value_grad_and_hess(self.input, self.target, out=self.out, hess_out=self.hess_out)
 
 
+class SoftTargets:
+    """Cross-entropy with label smoothing, and of probabilities."""
+
+    params = (["smoothed", "probabilities"], ["short", "cache"], DTYPES)
+    param_names = ("targets", "size", "dtype")
+
+    def setup(self, targets, size, dtype):
+        self.input, self.target = data("cross_entropy", size, dtype)
+        self.options = {"label_smoothing": 0.1}
+        if targets == "probabilities":
+            self.target, self.options = function("softmax")(self.input[::-1]), {}
+        self.loss, self.value_and_grad = function("cross_entropy"), value_and_grad("cross_entropy")
+        self.out = written(self.input.shape, dtype)
+
+    def time_mean(self, targets, size, dtype):
+        self.loss(self.input, self.target, **self.options)
+
+    def time_value_and_grad(self, targets, size, dtype):
+        self.value_and_grad(self.input, self.target, out=self.out, **self.options)
+
+
 class LossesByIsa(_Loss):
     params = (LOSSES, DTYPES, ISAS)
     param_names = ("loss", "dtype", "isa")
