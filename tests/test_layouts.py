@@ -434,7 +434,7 @@ def test_a_large_output_in_any_layout(dtype):
 
 
 def test_zeros_keep_their_sign(dtype):
-    """Rows that are one to a lane take their exponentials times another power of two: 0 for one is nearly 0 for the other."""
+    """A row that is one lane takes its exponentials times another power of two: 0 is nearly 0 there."""
     rng = np.random.default_rng(0)
     far = 160 if dtype == np.float32 else 960
     x = (np.linspace(0, -far, 127) + rng.uniform(0, 11, (40, 1))).astype(dtype)
