@@ -216,3 +216,14 @@ def test_a_weight_may_bring_a_square_back(dtype, isa):
         expected = np.longdouble(x[0]) ** 2 * np.longdouble(weight)
         loss = ce.mse_loss(x, np.zeros_like(x), weight=w, reduction="none")
         assert_allclose(loss, np.full(9, expected, dtype), rtol=limits.eps)
+
+
+@pytest.mark.parametrize("n", [9, 127, 200])
+def test_a_nan_anywhere_is_seen(n, dtype, isa):
+    """Wherever it is, and wherever the maximum: the class that is left out of the sum is not the NaN."""
+    nan_at, max_at = np.divmod(np.arange(n * n), n)
+    x = np.zeros((n * n, n), dtype)
+    x[np.arange(n * n), max_at] = 5
+    x[np.arange(n * n), nan_at] = NAN
+    assert np.isnan(ce.logsumexp(x, -1)).all()
+    assert np.isnan(ce.log_softmax(x, out=x)[:, ::8]).all()

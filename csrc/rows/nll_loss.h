@@ -13,11 +13,13 @@ CE_INLINE void F(nll_rows)(const struct ce_row_loss *a, ptrdiff_t class_stride)
     }
 }
 
+/* Weight 0 makes an infinite loss 0. Products in place of branches: an unpredictable one a row would cost more than the rest. */
 CE_STATIC void F(nll_weigh)(const struct ce_row_loss *a)
 {
     for (int64_t r = 0; r < a->n_rows; r++) {
-        double w = F(is_ignored)(a, r) ? 0 : a->class_weight[a->target[r]];
-        a->loss[r] = w == 0 && fabs(a->loss[r]) == INFINITY ? 0 : w * a->loss[r];
+        int64_t t = a->target[r] == a->ignore_index ? 0 : a->target[r];
+        double w = a->class_weight[t], loss = a->loss[r];
+        a->loss[r] = w == 0 && fabs(loss) == INFINITY ? 0 : w * loss;
     }
 }
 

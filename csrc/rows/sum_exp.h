@@ -90,7 +90,8 @@ CE_STATIC T F(row_max)(const T *x, ptrdiff_t n)
     return v_reduce_max(v_max(v_max(m0, m1), v_max(m2, m3)));
 }
 
-/* The maximum and its first class (n, or any class, for a row with NaN). Each lane remembers the block of its maximum. */
+/* The maximum and its first class; for a row with NaN any number, and a class that is not NaN, or n. Each lane remembers the
+ * block of its maximum. */
 CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
 {
     V m = v_set1(-INFINITY), at = v_set1(0), block = v_set1(0);
@@ -120,7 +121,7 @@ CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
             int found = k + lane + lane / LANES * BLOCK; /* arithmetic: a branch would be predicted wrongly */
             lane_of_max = found < lane_of_max ? found : lane_of_max;
         }
-        *argmax = start + lane_of_max;
+        *argmax = lane_of_max < BLOCK ? start + lane_of_max : n; /* not where it should be: there is a NaN */
     }
     return max;
 }
