@@ -9,26 +9,13 @@ CE_INLINE W F(products)(const T *g, const T *y, ptrdiff_t n)
     return y ? w_mul(v, w_from(F(load_wide)(y, n, 0))) : v;
 }
 
-/* What a row is made from, and how far ahead memory is asked for. */
-struct F(map_row) {
-    const T *g, *y;
-    ptrdiff_t n, ahead;
-    T *out;
-};
-
-/* The sum of g_j y_j, or of g_j alone. Four at a time, so that the additions do not wait for each other. */
-CE_INLINE W F(sum_of_products)(const struct F(map_row) * row, int has_y)
+/* Their sum. Four at a time, so that the additions do not wait for each other. */
+CE_INLINE W F(sum_of_products)(const T *g, const T *y, ptrdiff_t n)
 {
-    const T *g = row->g, *y = has_y ? row->y : NULL;
-    ptrdiff_t n = row->n;
     double total[2];
     struct vd2 zero = {vd_set1(0), vd_set1(0)}, sums[4] = {zero, zero, zero, zero};
     ptrdiff_t j = 0;
     for (; j + 32 <= n; j += 32) {
-        for (int k = 0; k < 32; k += 64 / (int)sizeof(T)) {
-            CE_PREFETCH(g + row->ahead + j + k);
-            CE_PREFETCH(row->y + row->ahead + j + k);
-        }
         for (int k = 0; k < 4; k++) {
             w_accumulate(&sums[k], F(products)(g + j + 8 * k, y ? y + j + 8 * k : NULL, 8));
         }
@@ -69,12 +56,9 @@ CE_INLINE V F(times_rest)(V y, V g, const struct F(split) * sum)
     return v_mul(v_fma(y, hi, v_mul(y, lo)), sum->per_unit);
 }
 
-CE_STATIC void F(softmax_backward_row)(const struct F(map_row) * row)
+CE_STATIC void F(softmax_backward_row)(const T *g, const T *y, ptrdiff_t n, T *out)
 {
-    const T *g = row->g, *y = row->y;
-    struct F(split) sum = F(split_sum)(F(sum_of_products)(row, 1));
-    T *out = row->out;
-    ptrdiff_t n = row->n;
+    struct F(split) sum = F(split_sum)(F(sum_of_products)(g, y, n));
     ptrdiff_t j = 0;
     for (; j + LANES <= n; j += LANES) {
         v_store(out + j, F(times_rest)(v_load(y + j), v_load(g + j), &sum));
@@ -107,12 +91,9 @@ CE_INLINE void F(minus_share)(int n, const T *g, const T *y, ptrdiff_t left, W s
     }
 }
 
-CE_STATIC void F(log_softmax_backward_row)(const struct F(map_row) * row)
+CE_STATIC void F(log_softmax_backward_row)(const T *g, const T *y, ptrdiff_t n, T *out)
 {
-    const T *g = row->g, *y = row->y;
-    W sum = w_mul(F(sum_of_products)(row, 0), w_set1(ce_exp2(LOG_SHIFT)));
-    T *out = row->out;
-    ptrdiff_t n = row->n;
+    W sum = w_mul(F(sum_of_products)(g, NULL, n), w_set1(ce_exp2(LOG_SHIFT)));
     struct exp_shift_f64 shift = exp_shift_by_f64(LOG_SHIFT);
     ptrdiff_t j = 0;
     for (; j + 8 * CE_INTERLEAVE <= n; j += 8 * CE_INTERLEAVE) {
@@ -124,7 +105,7 @@ CE_STATIC void F(log_softmax_backward_row)(const struct F(map_row) * row)
 }
 #undef LOG_SHIFT
 
-CE_STATIC void F(map_backward)(const struct ce_row_map_backward *a, void (*write_row)(const struct F(map_row) *))
+CE_STATIC void F(map_backward)(const struct ce_row_map_backward *a, void (*row)(const T *, const T *, ptrdiff_t, T *))
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int step = ce_group_rows(n);
@@ -134,9 +115,7 @@ CE_STATIC void F(map_backward)(const struct ce_row_map_backward *a, void (*write
         struct F(rows) y = F(pack_rows)(&a->output, first, rows, n, F(scratch)(a->scratch, SCRATCH_PROB, n));
         struct F(rows) out = F(rows_at)(&a->grad_input, first, n, F(scratch)(a->scratch, SCRATCH_EXPS, n));
         for (int i = 0; i < rows; i++) {
-            struct F(map_row)
-                row = {g.data + i * g.stride, y.data + i * y.stride, n, ROWS_AHEAD * n, out.data + i * out.stride};
-            write_row(&row);
+            row(g.data + i * g.stride, y.data + i * y.stride, n, out.data + i * out.stride);
         }
         F(unpack_rows)(&a->grad_input, first, rows, n, out);
     }
