@@ -227,3 +227,15 @@ def test_a_nan_anywhere_is_seen(n, dtype, isa):
     x[np.arange(n * n), nan_at] = NAN
     assert np.isnan(ce.logsumexp(x, -1)).all()
     assert np.isnan(ce.log_softmax(x, out=x)[:, ::8]).all()
+
+
+def test_log_softmax_backward_of_small_numbers(dtype, isa):
+    """The sum is as small as a normal number can be, or large; the probability too."""
+    tiny, far = np.finfo(dtype).tiny, np.log(np.finfo(dtype).tiny) - 3
+    for g, y in ((tiny, -2.25), (1e-3, far), (1e30, far), (-1e30, -1.0)):
+        g, y = np.full((1, 1), g, dtype), np.full((1, 1), y, dtype)
+        expected = np.longdouble(g) - np.exp(np.longdouble(y)) * np.longdouble(g)
+        np.testing.assert_array_max_ulp(ce.log_softmax_backward(g, y), expected.astype(dtype), maxulp=2)
+    g, y = np.array([[0, 1e6]], dtype), np.array([[far, 0]], dtype)
+    expected = -np.exp(np.longdouble(y[0, 0])) * np.longdouble(g[0, 1])
+    np.testing.assert_array_max_ulp(ce.log_softmax_backward(g, y)[0, 0], expected.astype(dtype), maxulp=2)

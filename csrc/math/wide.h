@@ -95,6 +95,7 @@ CE_INLINE w64 w64_log1m(w64 p) { return log1p_wide((struct vd2){vd_neg(p.hi), vd
 CE_INLINE w64 w64_log(vd x) { return log_wide(x); }
 
 CE_INLINE w64 w64_join(struct vd2 a) { return a; }
+CE_INLINE w64 w64_scale(w64 a, vd power) { return (w64){vd_mul(a.hi, power), vd_mul(a.lo, power)}; }
 CE_INLINE w64 w64_pair(double hi, double lo) { return (w64){vd_set1(hi), vd_set1(lo)}; }
 CE_INLINE w64 w64_set_lane(w64 a, ptrdiff_t i, double x)
 {
@@ -109,6 +110,7 @@ CE_INLINE void w64_accumulate(struct vd2 *sum, w64 a)
 }
 
 CE_INLINE w32 w32_join(struct vd2 a) { return vd_add(a.hi, a.lo); }
+CE_INLINE w32 w32_scale(w32 a, vd power) { return vd_mul(a, power); } /* of two */
 CE_INLINE w32 w32_pair(double hi, double lo) { return vd_set1(hi + lo); }
 CE_INLINE w32 w32_set_lane(w32 a, ptrdiff_t i, double x) { return vd_set_lane(a, i, x); }
 CE_INLINE void w32_accumulate(struct vd2 *sum, w32 a) { sum->hi = vd_add(sum->hi, a); }

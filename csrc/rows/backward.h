@@ -75,32 +75,46 @@ CE_STATIC void F(softmax_backward_row)(const T *g, const T *y, ptrdiff_t n, T *o
 #define LOG_SHIFT -64
 #endif
 
+/* sum times 2^LOG_SHIFT: either before it is multiplied, or after. */
+struct F(shifted_sum) {
+    struct exp_shift_f64 shift;
+    W sum;
+    vd after;
+};
+
+CE_INLINE struct F(shifted_sum) F(shift_sum)(W sum)
+{
+    vd down = vd_set1(ce_exp2(LOG_SHIFT)), one = vd_set1(1);
+    vdm large = vd_lt(one, vd_abs(w_round(sum)));
+    return (struct F(shifted_sum)){exp_shift_by_f64(LOG_SHIFT), w_scale(sum, vd_select(large, down, one)),
+                                   vd_select(large, one, down)};
+}
+
 /* n vectors (a constant) of eight classes, of which `left` are left: g - e^y sum. */
-CE_INLINE void F(minus_share)(int n, const T *g, const T *y, ptrdiff_t left, W sum, const struct exp_shift_f64 *shift,
-                              T *out)
+CE_INLINE void F(minus_share)(int n, const T *g, const T *y, ptrdiff_t left, const struct F(shifted_sum) * s, T *out)
 {
     vd x[CE_INTERLEAVE], scale[CE_INTERLEAVE], tail[CE_INTERLEAVE], from[CE_INTERLEAVE];
     for (int i = 0; i < n; i++) {
         x[i] = F(load_wide)(y + 8 * i, left, 0);
         from[i] = F(load_wide)(g + 8 * i, left, 0);
     }
-    exp_parts_of_f64(n, x, shift, scale, tail);
+    exp_parts_of_f64(n, x, &s->shift, scale, tail);
     for (int i = 0; i < n; i++) {
-        W share = w_mul(w_join(vd_fast_two_sum(scale[i], vd_mul(scale[i], tail[i]))), sum);
+        W share = w_mul(w_join(vd_fast_two_sum(scale[i], vd_mul(scale[i], tail[i]))), s->sum);
+        share = w_scale(share, s->after);
         F(store_wide)(out + 8 * i, w_round(w_sub(w_from(from[i]), share)), left);
     }
 }
 
 CE_STATIC void F(log_softmax_backward_row)(const T *g, const T *y, ptrdiff_t n, T *out)
 {
-    W sum = w_mul(F(sum_of_products)(g, NULL, n), w_set1(ce_exp2(LOG_SHIFT)));
-    struct exp_shift_f64 shift = exp_shift_by_f64(LOG_SHIFT);
+    struct F(shifted_sum) sum = F(shift_sum)(F(sum_of_products)(g, NULL, n));
     ptrdiff_t j = 0;
     for (; j + 8 * CE_INTERLEAVE <= n; j += 8 * CE_INTERLEAVE) {
-        F(minus_share)(CE_INTERLEAVE, g + j, y + j, 8, sum, &shift, out + j);
+        F(minus_share)(CE_INTERLEAVE, g + j, y + j, 8, &sum, out + j);
     }
     for (; j < n; j += 8) {
-        F(minus_share)(1, g + j, y + j, n - j, sum, &shift, out + j);
+        F(minus_share)(1, g + j, y + j, n - j, &sum, out + j);
     }
 }
 #undef LOG_SHIFT

@@ -63,7 +63,7 @@ CE_STATIC struct F(soft_sums) F(tile_smoothed_sum)(const struct F(tile_soft) * s
     }
     W gap = w_sub(top, w_from(vd_mul(s->at_target, unit)));
     struct F(soft_sums) sums = F(smoothed_sums)(&s->common, gap, F(sum_of_eight)(gaps), s->hit);
-    sums.terms = F(per_unit)(sums.terms, unit);
+    sums.terms = w_scale(sums.terms, vd_div(vd_set1(1), unit));
     return sums;
 }
 
@@ -86,7 +86,7 @@ CE_STATIC struct F(soft_sums) F(tile_soft_sum)(const struct F(tile_soft) * s)
             w_accumulate(&below[l], w_select(F(tile_not_max)(s, c, x), a, w_set1(0)));
         }
     }
-    return (struct F(soft_sums)){F(per_unit)(F(sum_of_eight)(terms), unit), F(sum_of_eight)(all),
+    return (struct F(soft_sums)){w_scale(F(sum_of_eight)(terms), vd_div(vd_set1(1), unit)), F(sum_of_eight)(all),
                                  F(sum_of_eight)(below)};
 }
 

@@ -66,16 +66,6 @@ CE_INLINE vd F(unit_for)(vd max)
 #endif
 }
 
-CE_INLINE W F(per_unit)(W a, vd unit)
-{
-#if WIDE_PARTS == 2
-    (void)unit;
-    return a;
-#else
-    return (W){vd_div(a.hi, unit), vd_div(a.lo, unit)};
-#endif
-}
-
 /* Class indices without class weights need the sum of m - x_c alone. gap: m - x_t; hit: t is the maximum. */
 CE_INLINE struct F(soft_sums) F(smoothed_sums)(const struct F(soft_target) * s, W gap, W gaps, vdm hit)
 {
@@ -105,7 +95,7 @@ CE_STATIC struct F(soft_sums) F(smoothed_sum)(const T *x, const struct F(soft_ta
     W gap = w_sub(top, w_from(vd_mul(vd_set1(x[s->t]), unit)));
     struct F(soft_sums) sums =
         F(smoothed_sums)(s, gap, F(sum_of_lanes)(gaps), vd_eq(vd_set1((double)s->t), vd_set1((double)argmax)));
-    sums.terms = F(per_unit)(sums.terms, unit);
+    sums.terms = w_scale(sums.terms, vd_div(vd_set1(1), unit));
     return sums;
 }
 
@@ -141,8 +131,8 @@ CE_STATIC struct F(soft_sums) F(soft_sum)(const T *x, const struct F(soft_target
     if (j < s->n) {
         F(add_soft)(&lanes, x, s, top, unit, j, s->n - j, argmax);
     }
-    return (struct F(soft_sums)){F(per_unit)(F(sum_of_lanes)(lanes.terms), unit), F(sum_of_lanes)(lanes.all),
-                                 F(sum_of_lanes)(lanes.below)};
+    return (struct F(soft_sums)){w_scale(F(sum_of_lanes)(lanes.terms), vd_div(vd_set1(1), unit)),
+                                 F(sum_of_lanes)(lanes.all), F(sum_of_lanes)(lanes.below)};
 }
 
 /* The losses: the terms and A log(1 + R / e). */

@@ -38,6 +38,7 @@
 #define w_set1 CE_W(set1)
 #define w_from CE_W(from)
 #define w_join CE_W(join)
+#define w_scale CE_W(scale)
 #define w_round CE_W(round)
 #define w_add CE_W(add)
 #define w_sub CE_W(sub)
