@@ -175,7 +175,8 @@ static struct element_outcome reference_bce_with_logits(const struct element *e)
         return nan_outcome(e);
     }
     wide s = e->smoothing, t = s == 0 ? e->t : e->t * (1 - s) + s / 2, w = e->weight;
-    wide p = logistic(e->x), q = logistic(-(wide)e->x), negative = 1 - t, positive = e->pos_weight * t;
+    wide negative = (1 - (wide)e->t) * (1 - s) + s / 2, positive = e->pos_weight * t; /* 1 - t would have lost digits */
+    wide p = logistic(e->x), q = logistic(-(wide)e->x);
     wide loss = times(w, times(negative, softplus(e->x)) + times(positive, softplus(-(wide)e->x)));
     return (struct element_outcome){
         expect_value(loss),
