@@ -31,10 +31,11 @@ CE_INLINE struct F(exp_shift) F(exp_shift_by)(double shift)
     return s;
 }
 
-/* n vectors (a constant) step by step, so that their chains of dependent operations overlap. */
-CE_INLINE void F(exp_parts_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *tail)
+/* The scales of n vectors (a constant), and r with tail = e^r - 1. Step by step, so that their chains of dependent operations
+ * overlap. */
+CE_INLINE void F(exp_reduced_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *r)
 {
-    V y[CE_INTERLEAVE], z[CE_INTERLEAVE], m[CE_INTERLEAVE], r[CE_INTERLEAVE];
+    V y[CE_INTERLEAVE], z[CE_INTERLEAVE], m[CE_INTERLEAVE];
     for (int i = 0; i < n; i++) {
         y[i] = v_max(s->clamp, x[i]);
     }
@@ -54,6 +55,12 @@ CE_INLINE void F(exp_parts_of)(int n, const V *x, const struct F(exp_shift) * s,
     for (int i = 0; i < n; i++) {
         r[i] = v_add(r[i], v_lookup8(F(EXP_POWER_ERROR), z[i]));
     }
+}
+
+CE_INLINE void F(exp_parts_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *tail)
+{
+    V r[CE_INTERLEAVE];
+    F(exp_reduced_of)(n, x, s, scale, r);
     F(expm1_small_of)(n, r, tail);
 }
 

@@ -140,7 +140,7 @@ CE_INLINE void F(tile_total_of)(ptrdiff_t n, const vd *sum, const vd *rest, stru
 CE_INLINE void F(tile_close)(struct F(lane_sum) * s)
 {
 #if WIDE_PARTS == 2
-    vd up = vd_set1(0x1p896), lo = vd_in_order_lo(s->a, s->b), hi = vd_in_order_hi(s->a, s->b);
+    vd up = vd_set1(0x1p896), lo = vd_zip_lo(s->a, s->b), hi = vd_zip_hi(s->a, s->b);
     s->a = vd_madd(lo, up, s->tails_a);
     s->b = vd_madd(hi, up, s->tails_b);
 #else

@@ -14,7 +14,7 @@
 
 /* Running sum of scale * (1 + tail) over LANES lanes, wider than T. */
 struct F(lane_sum) {
-    vd a, b;             /* float: scales, spread and times 2^-896; double: sum of scales, of tails */
+    vd a, b;             /* float: scales of the even and odd lanes, times 2^-896; double: sum of scales, of tails */
     vd tails_a, tails_b; /* float: tails of lanes 0-7, 8-15 */
     vd lost;             /* double: rounding errors of both */
     V tails;             /* sum of scale * tail since the last flush */
@@ -29,8 +29,8 @@ CE_INLINE struct F(lane_sum) F(lane_zero)(void)
 #if WIDE_PARTS == 2
 CE_INLINE void F(lane_add)(struct F(lane_sum) * s, V scale, V tail)
 {
-    s->a = vd_add(s->a, vf_spread_lo(scale));
-    s->b = vd_add(s->b, vf_spread_hi(scale));
+    s->a = vd_add(s->a, vf_spread_even(scale));
+    s->b = vd_add(s->b, vf_spread_odd(scale));
     s->tails = v_madd(scale, tail, s->tails);
 }
 
@@ -45,8 +45,7 @@ CE_INLINE void F(lane_flush)(struct F(lane_sum) * s)
 CE_INLINE void F(lane_total)(const struct F(lane_sum) * s, double sum[2])
 {
     vd up = vd_set1(0x1p896);
-    vd lo = vd_madd(vd_in_order_lo(s->a, s->b), up, s->tails_a),
-       hi = vd_madd(vd_in_order_hi(s->a, s->b), up, s->tails_b);
+    vd lo = vd_madd(vd_zip_lo(s->a, s->b), up, s->tails_a), hi = vd_madd(vd_zip_hi(s->a, s->b), up, s->tails_b);
     sum[0] = vd_reduce_add(vd_add(lo, hi));
     sum[1] = 0;
 }
@@ -142,41 +141,65 @@ CE_INLINE V F(load_patched)(const T *x, ptrdiff_t n, ptrdiff_t excluded)
     return v_set_lane(v_load_part(x, n, -INFINITY), excluded, -INFINITY);
 }
 
-/* n vectors (a constant); returns the largest logits. */
-CE_INLINE V F(add_vectors)(int n, V *v, const struct F(chunk) * c, int has_base, T *exps, V max, struct F(lane_sum) * s)
+/* CE_INTERLEAVE vectors are a step; between the two halves of their exponentials they are this. */
+#define STEP (CE_INTERLEAVE * LANES)
+struct F(halfway) {
+    V scale[CE_INTERLEAVE], r[CE_INTERLEAVE];
+};
+
+/* Returns the largest logits. */
+CE_INLINE V F(begin_step)(const T *x, const struct F(chunk) * c, int has_base, V max, struct F(halfway) * h)
 {
-    V scale[CE_INTERLEAVE], tail[CE_INTERLEAVE];
-    for (int i = 0; i < n; i++) {
+    V v[CE_INTERLEAVE];
+    for (int i = 0; i < CE_INTERLEAVE; i++) {
+        v[i] = v_load(x + i * LANES);
         max = v_max(max, v[i]);
         if (has_base) {
             v[i] = v_sub(v[i], v_set1(c->base));
         }
     }
-    F(exp_parts_of)(n, v, &c->shift, scale, tail);
-    for (int i = 0; i < n; i++) {
-        F(lane_add)(s, scale[i], tail[i]);
-    }
-    for (int i = 0; exps && i < n; i++) {
-        v_store(exps + i * LANES, v_madd(scale[i], tail[i], scale[i]));
-    }
+    F(exp_reduced_of)(CE_INTERLEAVE, v, &c->shift, h->scale, h->r);
     return max;
 }
 
-CE_INLINE V F(add_block)(const T *x, const struct F(chunk) * c, int has_base, T *exps, V max, struct F(lane_sum) * s)
+/* One vector after the other: beside the step that begins, registers hold no more. */
+CE_INLINE void F(end_step)(const struct F(halfway) * h, int has_exps, T *exps, struct F(lane_sum) * s)
 {
-    for (int k = 0; k < BLOCK; k += CE_INTERLEAVE * LANES) {
-        V v[CE_INTERLEAVE];
-        for (int i = 0; i < CE_INTERLEAVE; i++) {
-            v[i] = v_load(x + k + i * LANES);
+    for (int i = 0; i < CE_INTERLEAVE; i++) {
+        V tail;
+        F(expm1_small_of)(1, h->r + i, &tail);
+        F(lane_add)(s, h->scale[i], tail);
+        if (has_exps) {
+            v_store(exps + i * LANES, v_madd(h->scale[i], tail, h->scale[i]));
         }
-        max = F(add_vectors)(CE_INTERLEAVE, v, c, has_base, exps ? exps + k : NULL, max, s);
     }
-    F(lane_flush)(s);
+}
+
+/* Ends a step and begins the next, at x. */
+CE_INLINE V F(next_step)(const T *x, const struct F(chunk) * c, int has_base, int has_exps, V max,
+                         struct F(halfway) * now, T *exps, struct F(lane_sum) * s)
+{
+    struct F(halfway) next;
+    if (CE_AHEAD) {
+        max = F(begin_step)(x, c, has_base, max, &next);
+    }
+    F(end_step)(now, has_exps, exps, s);
+    if (!CE_AHEAD) {
+        max = F(begin_step)(x, c, has_base, max, &next);
+    }
+    *now = next;
     return max;
 }
 
-/* Returns the largest logit, without the excluded class (any, where one is NaN). The excluded class's block is a patched
- * copy: a choice of address, which no processor can predict wrongly. */
+CE_INLINE void F(prefetch_block)(const T *x)
+{
+    for (int k = 0; k < BLOCK; k += 64 / (int)sizeof(T)) {
+        CE_PREFETCH(x + k);
+    }
+}
+
+/* Of more than BLOCK classes. Returns the largest logit, without the excluded class (any, where one is NaN). The excluded
+ * class's block is a patched copy: a choice of address, which no processor can predict wrongly. */
 CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
 {
     T excluding[BLOCK];
@@ -187,27 +210,42 @@ CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exp
         }
     }
     struct F(lane_sum) s = F(lane_zero)();
-    V max = v_set1(-INFINITY);
-    for (ptrdiff_t j = 0; j < c->n; j += BLOCK) {
-        for (int k = 0; k < BLOCK; k += 64 / (int)sizeof(T)) {
-            CE_PREFETCH(c->ahead + j + k);
+    struct F(halfway) now;
+    const T *x = excluded_at == 0 ? excluding : c->x;
+    V max = F(begin_step)(x, c, has_base, v_set1(-INFINITY), &now);
+    T *exps = c->exps;
+    F(prefetch_block)(c->ahead);
+    for (ptrdiff_t j = BLOCK;; j += BLOCK) {
+        F(prefetch_block)(c->ahead + j);
+        for (int k = STEP; k < BLOCK; k += STEP) {
+            max = F(next_step)(x + k, c, has_base, has_exps, max, &now, exps, &s);
+            exps += has_exps ? STEP : 0;
         }
         if (j == whole) {
             break;
         }
-        const T *block = j == excluded_at ? excluding : c->x + j;
-        max = F(add_block)(block, c, has_base, has_exps ? c->exps + j : NULL, max, &s);
+        x = j == excluded_at ? excluding : c->x + j;
+        max = F(next_step)(x, c, has_base, has_exps, max, &now, exps, &s);
+        exps += has_exps ? STEP : 0;
+        F(lane_flush)(&s);
     }
+    F(end_step)(&now, has_exps, exps, &s);
+    F(lane_flush)(&s);
     for (ptrdiff_t j = whole; j < c->n; j += LANES) {
-        V v = F(load_patched)(c->x + j, c->n - j, c->excluded - j);
-        max = F(add_vectors)(1, &v, c, has_base, has_exps ? c->exps + j : NULL, max, &s);
+        V scale, tail, v = F(load_patched)(c->x + j, c->n - j, c->excluded - j);
+        max = v_max(max, v);
+        F(exp_parts)(has_base ? v_sub(v, v_set1(c->base)) : v, &c->shift, &scale, &tail);
+        F(lane_add)(&s, scale, tail);
+        if (has_exps) {
+            v_store(c->exps + j, v_madd(scale, tail, scale));
+        }
     }
     F(lane_flush)(&s);
     F(lane_total)(&s, sum);
     return v_reduce_max(max);
 }
 
-/* The same of at most BLOCK classes. Only a few rows come here, the others go to lanes.h. */
+/* The same of at most BLOCK. Only a few rows come here, the others go to lanes.h. */
 CE_STATIC T F(sum_short_chunk)(const struct F(chunk) * c, double sum[2])
 {
     T scales[BLOCK], tails[BLOCK];

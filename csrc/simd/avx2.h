@@ -24,6 +24,7 @@ typedef struct {
 } vdm;
 
 #define CE_INTERLEAVE 1 /* sixteen registers hold no more */
+#define CE_AHEAD 1
 
 #define CE_UNARY(type, name, half)                                                                                     \
     CE_INLINE type type##_##name(type a) { return (type){half(a.lo), half(a.hi)}; }
@@ -190,19 +191,18 @@ CE_INLINE __m256 ce_narrow_pd(vd v)
 CE_INLINE vd vf_widen_lo(vf v) { return ce_widen_ps(v.lo); }
 CE_INLINE vd vf_widen_hi(vf v) { return ce_widen_ps(v.hi); }
 CE_INLINE vf vf_narrow(vd lo, vd hi) { return (vf){ce_narrow_pd(lo), ce_narrow_pd(hi)}; }
-/* A float's bits moved down by three are the high word of a double. */
-CE_INLINE __m256d ce_spread_lo(__m256 v)
+/* A float's bits moved down by three are the high word of a double: 32 up and 3 down for the even lanes. */
+CE_INLINE __m256d ce_spread_even(__m256 v)
 {
-    __m256i high = _mm256_srli_epi32(_mm256_castps_si256(v), 3);
-    return _mm256_castsi256_pd(_mm256_unpacklo_epi32(_mm256_setzero_si256(), high));
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castps_si256(v), 29));
 }
-CE_INLINE __m256d ce_spread_hi(__m256 v)
+CE_INLINE __m256d ce_spread_odd(__m256 v)
 {
-    __m256i high = _mm256_srli_epi32(_mm256_castps_si256(v), 3);
-    return _mm256_castsi256_pd(_mm256_unpackhi_epi32(_mm256_setzero_si256(), high));
+    const __m256i down = _mm256_setr_epi32(32, 3, 32, 3, 32, 3, 32, 3);
+    return _mm256_castsi256_pd(_mm256_srlv_epi32(_mm256_castps_si256(v), down));
 }
-CE_INLINE vd vf_spread_lo(vf v) { return (vd){ce_spread_lo(v.lo), ce_spread_lo(v.hi)}; }
-CE_INLINE vd vf_spread_hi(vf v) { return (vd){ce_spread_hi(v.lo), ce_spread_hi(v.hi)}; }
+CE_INLINE vd vf_spread_even(vf v) { return (vd){ce_spread_even(v.lo), ce_spread_even(v.hi)}; }
+CE_INLINE vd vf_spread_odd(vf v) { return (vd){ce_spread_odd(v.lo), ce_spread_odd(v.hi)}; }
 
 /* ---- 8 doubles ---- */
 
@@ -308,13 +308,6 @@ CE_INLINE vd vd_power(const uint64_t *table, vd z)
            hi = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)(table + 4)));
     return (vd){ce_power_pd(lo, hi, z.lo), ce_power_pd(lo, hi, z.hi)};
 }
-
-CE_INLINE vd ce_in_order(__m256d a, __m256d b)
-{
-    return (vd){_mm256_permute2f128_pd(a, b, 0x20), _mm256_permute2f128_pd(a, b, 0x31)};
-}
-CE_INLINE vd vd_in_order_lo(vd a, vd b) { return ce_in_order(a.lo, b.lo); }
-CE_INLINE vd vd_in_order_hi(vd a, vd b) { return ce_in_order(a.hi, b.hi); }
 
 CE_INLINE vd ce_zip_d(__m256d a, __m256d b)
 {

@@ -24,9 +24,8 @@
  *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
  *
  *   vf_widen_lo(v) vf_widen_hi(v)       lanes 0-7 and 8-15 as doubles;  vf_narrow(lo, hi) rounds them back
- *   vf_spread_lo(v) vf_spread_hi(v)     lanes 0 1 4 5 8 9 12 13 and 2 3 6 7 10 11 14 15 as doubles times 2^-896, without a
- *                                       conversion: for zeros and positive normal floats with 20 bits of fraction
- *   vd_in_order_lo(a, b) vd_in_order_hi(a, b)   a and b, spread so, as lanes 0-7 and 8-15
+ *   vf_spread_even(v) vf_spread_odd(v)  every other lane as doubles times 2^-896, without a conversion: for zeros and
+ *                                       positive normal floats with 20 bits of fraction; vd_zip_lo and hi restore the order
  *   vd_reduce_add(v)                    ((0+4)+(2+6)) + ((1+5)+(3+7))
  *   vd_load_f32(p) vd_store_f32(p, v)   eight floats as doubles, and back
  *   ce_stream_fence()                   what was streamed is visible to other threads after it
@@ -47,6 +46,7 @@ typedef __mmask8 vdm;
 
 /* Vectors whose steps are worth interleaving by hand: of a chain of thirty dependent cycles the processor overlaps too few. */
 #define CE_INTERLEAVE 4
+#define CE_AHEAD 1 /* whether a step's first half goes along with the second half of the step before (sum_exp.h) */
 
 /* All ones in the low n lanes; n may be anything. */
 CE_INLINE unsigned ce_low_lanes(ptrdiff_t n, int lanes)
@@ -128,15 +128,11 @@ CE_INLINE vf vf_narrow(vd lo, vd hi)
 {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
 }
-/* A float's bits moved down by three are the high word of a double. */
-CE_INLINE __m512i ce_high_words(vf v) { return _mm512_srli_epi32(_mm512_castps_si512(v), 3); }
-CE_INLINE vd vf_spread_lo(vf v)
+/* A float's bits moved down by three are the high word of a double: 32 up and 3 down for the even lanes. */
+CE_INLINE vd vf_spread_even(vf v) { return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castps_si512(v), 29)); }
+CE_INLINE vd vf_spread_odd(vf v)
 {
-    return _mm512_castsi512_pd(_mm512_unpacklo_epi32(_mm512_setzero_si512(), ce_high_words(v)));
-}
-CE_INLINE vd vf_spread_hi(vf v)
-{
-    return _mm512_castsi512_pd(_mm512_unpackhi_epi32(_mm512_setzero_si512(), ce_high_words(v)));
+    return _mm512_castsi512_pd(_mm512_maskz_srli_epi32(0xaaaa, _mm512_castps_si512(v), 3));
 }
 
 CE_INLINE vd vd_load(const double *p) { return _mm512_loadu_pd(p); }
@@ -184,14 +180,6 @@ CE_INLINE vd vd_power(const uint64_t *table, vd z)
     __m512i bits = _mm512_castpd_si512(z);
     __m512i entry = _mm512_permutexvar_epi64(bits, _mm512_loadu_si512(table));
     return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_slli_epi64(bits, 49), entry));
-}
-CE_INLINE vd vd_in_order_lo(vd a, vd b)
-{
-    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), b);
-}
-CE_INLINE vd vd_in_order_hi(vd a, vd b)
-{
-    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), b);
 }
 CE_INLINE vd vd_zip_lo(vd a, vd b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
 CE_INLINE vd vd_zip_hi(vd a, vd b)

@@ -48,6 +48,7 @@ CE_INLINE ce_d ce_set1_d(double x) { return x; }
 #endif
 
 #define CE_INTERLEAVE 1
+#define CE_AHEAD 0 /* nothing stays in registers anyway */
 
 enum {
     CE_F_LANES = sizeof(ce_f) / sizeof(float),
@@ -187,27 +188,25 @@ CE_INLINE vd vf_widen_hi(vf a)
 {
     return (vd){{ce_widen_lo(a.v[2]), ce_widen_hi(a.v[2]), ce_widen_lo(a.v[3]), ce_widen_hi(a.v[3])}};
 }
-/* A float's bits moved down by three are the high word of a double. */
-CE_INLINE ce_d ce_spread_lo(ce_f a)
+/* A float's bits moved down by three are the high word of a double (little-endian: the odd one). */
+CE_INLINE ce_d ce_spread_even(ce_f a)
 {
-    ce_u high = (ce_u)a >> 3, spread = {0, high[0], 0, high[1]};
+    ce_u high = (ce_u)a >> 3, spread = {0, high[0], 0, high[2]};
     return (ce_d)spread;
 }
-CE_INLINE ce_d ce_spread_hi(ce_f a)
+CE_INLINE ce_d ce_spread_odd(ce_f a)
 {
-    ce_u high = (ce_u)a >> 3, spread = {0, high[2], 0, high[3]};
-    return (ce_d)spread;
+    const ce_u odd = {0, ~0u, 0, ~0u};
+    return (ce_d)((ce_u)a >> 3 & odd);
 }
-CE_INLINE vd vf_spread_lo(vf a)
+CE_INLINE vd vf_spread_even(vf a)
 {
-    return (vd){{ce_spread_lo(a.v[0]), ce_spread_lo(a.v[1]), ce_spread_lo(a.v[2]), ce_spread_lo(a.v[3])}};
+    return (vd){{ce_spread_even(a.v[0]), ce_spread_even(a.v[1]), ce_spread_even(a.v[2]), ce_spread_even(a.v[3])}};
 }
-CE_INLINE vd vf_spread_hi(vf a)
+CE_INLINE vd vf_spread_odd(vf a)
 {
-    return (vd){{ce_spread_hi(a.v[0]), ce_spread_hi(a.v[1]), ce_spread_hi(a.v[2]), ce_spread_hi(a.v[3])}};
+    return (vd){{ce_spread_odd(a.v[0]), ce_spread_odd(a.v[1]), ce_spread_odd(a.v[2]), ce_spread_odd(a.v[3])}};
 }
-CE_INLINE vd vd_in_order_lo(vd a, vd b) { return (vd){{a.v[0], b.v[0], a.v[1], b.v[1]}}; }
-CE_INLINE vd vd_in_order_hi(vd a, vd b) { return (vd){{a.v[2], b.v[2], a.v[3], b.v[3]}}; }
 CE_INLINE vf vf_narrow(vd lo, vd hi)
 {
     return (vf){{ce_narrow(lo.v[0], lo.v[1]), ce_narrow(lo.v[2], lo.v[3]), ce_narrow(hi.v[0], hi.v[1]),
@@ -273,14 +272,10 @@ CE_INLINE vd vf_widen_lo(vf a) { return (vd){{CE_PARTS_D(CE_WIDEN_LO, )}}; }
 CE_INLINE vd vf_widen_hi(vf a) { return (vd){{CE_PARTS_D(CE_WIDEN_HI, )}}; }
 #undef CE_WIDEN_LO
 #undef CE_WIDEN_HI
-#define CE_SPREAD(op, i) a.v[i / 2 * 4 + i % 2 + op] * 0x1p-896
-CE_INLINE vd vf_spread_lo(vf a) { return (vd){{CE_PARTS_D(CE_SPREAD, 0)}}; }
-CE_INLINE vd vf_spread_hi(vf a) { return (vd){{CE_PARTS_D(CE_SPREAD, 2)}}; }
+#define CE_SPREAD(odd, i) a.v[2 * i + odd] * 0x1p-896
+CE_INLINE vd vf_spread_even(vf a) { return (vd){{CE_PARTS_D(CE_SPREAD, 0)}}; }
+CE_INLINE vd vf_spread_odd(vf a) { return (vd){{CE_PARTS_D(CE_SPREAD, 1)}}; }
 #undef CE_SPREAD
-#define CE_IN_ORDER(op, i) (i % 4 < 2 ? a : b).v[i / 4 * 2 + i % 2 + op]
-CE_INLINE vd vd_in_order_lo(vd a, vd b) { return (vd){{CE_PARTS_D(CE_IN_ORDER, 0)}}; }
-CE_INLINE vd vd_in_order_hi(vd a, vd b) { return (vd){{CE_PARTS_D(CE_IN_ORDER, 4)}}; }
-#undef CE_IN_ORDER
 CE_INLINE vf vf_narrow(vd lo, vd hi)
 {
     vf a;

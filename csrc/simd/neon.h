@@ -24,6 +24,7 @@ typedef struct {
 } vdm;
 
 #define CE_INTERLEAVE 1 /* four registers to a vector are four chains */
+#define CE_AHEAD 1
 
 #define CE_UNARY(type, name, op)                                                                                       \
     CE_INLINE type type##_##name(type x) { return (type){op(x.a), op(x.b), op(x.c), op(x.d)}; }
@@ -221,27 +222,24 @@ CE_INLINE vf vf_narrow(vd lo, vd hi)
     return (vf){ce_narrow_f64(lo.a, lo.b), ce_narrow_f64(lo.c, lo.d), ce_narrow_f64(hi.a, hi.b),
                 ce_narrow_f64(hi.c, hi.d)};
 }
-/* A float's bits moved down by three are the high word of a double. */
-CE_INLINE float64x2_t ce_spread_lo(float32x4_t v)
+/* A float's bits moved down by three are the high word of a double: 32 up and 3 down for the even lanes. */
+CE_INLINE float64x2_t ce_spread_even(float32x4_t v)
 {
-    uint32x4_t high = vshrq_n_u32(vreinterpretq_u32_f32(v), 3);
-    return vreinterpretq_f64_u32(vzip1q_u32(vdupq_n_u32(0), high));
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f32(v), 29));
 }
-CE_INLINE float64x2_t ce_spread_hi(float32x4_t v)
+CE_INLINE float64x2_t ce_spread_odd(float32x4_t v)
 {
-    uint32x4_t high = vshrq_n_u32(vreinterpretq_u32_f32(v), 3);
-    return vreinterpretq_f64_u32(vzip2q_u32(vdupq_n_u32(0), high));
+    const int32x4_t down = {-32, -3, -32, -3};
+    return vreinterpretq_f64_u32(vshlq_u32(vreinterpretq_u32_f32(v), down));
 }
-CE_INLINE vd vf_spread_lo(vf v)
+CE_INLINE vd vf_spread_even(vf v)
 {
-    return (vd){ce_spread_lo(v.a), ce_spread_lo(v.b), ce_spread_lo(v.c), ce_spread_lo(v.d)};
+    return (vd){ce_spread_even(v.a), ce_spread_even(v.b), ce_spread_even(v.c), ce_spread_even(v.d)};
 }
-CE_INLINE vd vf_spread_hi(vf v)
+CE_INLINE vd vf_spread_odd(vf v)
 {
-    return (vd){ce_spread_hi(v.a), ce_spread_hi(v.b), ce_spread_hi(v.c), ce_spread_hi(v.d)};
+    return (vd){ce_spread_odd(v.a), ce_spread_odd(v.b), ce_spread_odd(v.c), ce_spread_odd(v.d)};
 }
-CE_INLINE vd vd_in_order_lo(vd a, vd b) { return (vd){a.a, b.a, a.b, b.b}; }
-CE_INLINE vd vd_in_order_hi(vd a, vd b) { return (vd){a.c, b.c, a.d, b.d}; }
 
 /* ---- 8 doubles ---- */
 
