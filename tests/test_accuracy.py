@@ -142,3 +142,19 @@ def test_sigmoids_over_the_whole_range(name, dtype, isa):
     x = np.concatenate([sign * m * 2.0**exponents for sign in (-1, 1) for m in (1.0, 1.37, 1.99)]).astype(dtype)
     exact = getattr(oracles, name)(x)
     oracles.assert_ulp(getattr(ce, name)(x), exact, dtype, 2 if name == "sigmoid" else 1)
+
+
+@pytest.mark.parametrize("n_classes", [2, 17, 130])
+@pytest.mark.parametrize(("exponents", "limit"), [((-3, 17), 0.6), ((17, 26), 1.0)], ids=["usual", "millions"])
+def test_log_softmax_of_logits_of_any_size(n_classes, exponents, limit, dtype, isa):
+    """Gaps from next to nothing to far past a mask's. Beside logits of millions two numbers are rounded, not one."""
+    rng = cases.rng_for("sizes", n_classes, *exponents)
+    shape = (40, n_classes)
+    base = np.ldexp(rng.uniform(1, 2, (40, 1)), rng.integers(*exponents, (40, 1))) * rng.choice([-1, 1], (40, 1))
+    gap = np.ldexp(rng.uniform(1, 2, shape), rng.integers(-20, exponents[1] if limit < 1 else 48, shape))
+    x = (base - np.where(rng.random(shape) < 0.5, rng.exponential(3, shape), gap)).astype(dtype)
+    x[rng.random(shape) < 0.02] = -np.inf
+    x[:, 0] = base[:, 0]
+    exact = oracles.log_softmax(x)
+    for layout in "CF":
+        oracles.assert_ulp(ce.log_softmax(np.asarray(x, order=layout)), exact, dtype, limit + 0.001)

@@ -74,15 +74,18 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
             struct F(exps) exps = {NULL, NULL};
+            struct F(ahead) ahead = {row + ROWS_AHEAD * x.stride, 0};
             if (F(is_ignored)(a, first + i)) {
                 continue;
             }
             if (a->grad.data) {
-                F(prepare_row)(&w, grad.data + i * grad.stride);
+                T *to = grad.data + i * grad.stride;
+                F(prepare_row)(&w, to);
+                ahead = F(ahead_of)(&w, ahead.row, to, n);
                 exps = F(exps_of)(a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];
-            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, row + ROWS_AHEAD * x.stride, &guess);
+            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, ahead, &guess);
             F(group_set)(&g, i, &sum, row[t]);
         }
         F(group_logs)(&g);

@@ -346,21 +346,17 @@ CE_STATIC void F(batch_sum_below_max)(struct F(batch) * b, ptrdiff_t n_classes, 
 
 CE_STATIC void F(tile_log_probabilities)(T *tile, ptrdiff_t n_classes, V max, const struct F(group) * g)
 {
-    vd log_hi = vd_load(g->log_hi), log_lo = vd_load(g->log_lo);
-#if WIDE_PARTS == 2
-    vd hi_8 = vd_load(g->log_hi + 8), lo_8 = vd_load(g->log_lo + 8);
-    struct vd2 a = vd_two_sum(vf_widen_lo(max), log_hi), b = vd_two_sum(vf_widen_hi(max), hi_8);
-    struct F(lse) lse = {vd_add(a.hi, vd_add(a.lo, log_lo)), vd_add(b.hi, vd_add(b.lo, lo_8))};
-    V at_top = v_neg(vf_narrow(log_hi, hi_8));
-#else
-    struct vd2 a = vd_two_sum(max, log_hi);
-    struct F(lse) lse = {vd_neg(a.hi), vd_add(a.lo, log_lo)};
-    V at_top = v_neg(log_hi);
-#endif
-    V top = F(top_apart)(max, at_top);
+    struct F(lses) s = F(group_lses)(g, 0);
+    vd logs[WIDE_PARTS];
+    for (int k = 0; k < WIDE_PARTS; k++) {
+        logs[k] = vd_neg(vd_load(g->log_hi + 8 * k));
+    }
+    V at_top = F(narrow)(logs);
+    V confident = v_select(v_lt(v_set1(-CONFIDENT), at_top), max, v_set1((T)NAN)); /* NaN: none */
     for (ptrdiff_t c = 0; c < n_classes; c++) {
         V x = v_load(tile + c * LANES);
-        v_store(tile + c * LANES, v_select(v_eq(x, top), at_top, F(minus_lse)(x, &lse)));
+        V log_p = F(minus_lse)(x, s.hi, s.minus_lo);
+        v_store(tile + c * LANES, v_select(v_eq(x, confident), at_top, log_p));
     }
 }
 

@@ -246,7 +246,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
         if (a->prob.data) {
             prob = F(pack_rows)(&a->prob, first, g.n, n, F(scratch)(a->scratch, SCRATCH_PROB, n));
         }
-        F(sum_below_max)(&g, x, n, max, argmax);
+        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL);
         if (wants_grad) {
             F(group_inverses)(&g);
         }

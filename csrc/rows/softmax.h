@@ -38,10 +38,10 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) out = F(rows_at)(&a->output, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         for (int i = 0; i < g.n; i++) {
-            const T *row = x.data + i * x.stride;
-            F(prepare_row)(&w, out.data + i * out.stride);
-            struct F(row_sum) sum =
-                F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), row + ROWS_AHEAD * x.stride, &guess);
+            const T *row = x.data + i * x.stride, *to = out.data + i * out.stride;
+            F(prepare_row)(&w, to);
+            struct F(ahead) ahead = F(ahead_of)(&w, row + ROWS_AHEAD * x.stride, to, n);
+            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), ahead, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
         }
         F(group_inverses)(&g);
@@ -55,8 +55,10 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     F(finish_writing)(&w);
 }
 
-/* Sum the rows of a group without one maximum of each, and take the logarithms. max gets each row's maximum. */
-CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t n, double *max, ptrdiff_t *argmax)
+/* Sum the rows of a group without one maximum of each, and take the logarithms. max gets each row's maximum. out: where they
+ * will be written; NULL: nowhere. */
+CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t n, double *max, ptrdiff_t *argmax,
+                                const struct F(writer) * w, const struct F(rows) * out)
 {
     for (int i = 0; i < g->n; i++) { /* on its own: nothing waits for the last few steps of the search */
         max[i] = F(row_argmax)(x.data + i * x.stride, n, &argmax[i]);
@@ -64,7 +66,11 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
     for (int i = 0; i < g->n; i++) {
         const T *row = x.data + i * x.stride;
         struct F(exps) none = {NULL, NULL};
-        struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, row + g->n * x.stride);
+        struct F(ahead) ahead = {row + g->n * x.stride, 0};
+        if (out) {
+            ahead = F(ahead_of)(w, ahead.row, out->data + i * out->stride, n);
+        }
+        struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, ahead);
         F(group_set)(g, i, &sum, max[i]);
     }
     F(group_logs)(g);
@@ -89,11 +95,8 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         for (int i = 0; i < g.n; i++) {
             F(prepare_row)(&w, out.data + i * out.stride);
         }
-        F(sum_below_max)(&g, x, n, max, argmax);
-        for (int i = 0; i < g.n; i++) {
-            F(write_log_probabilities)(&w, out.data + i * out.stride, x.data + i * x.stride, n, max[i], argmax[i],
-                                       g.log_hi[i], g.log_lo[i]);
-        }
+        F(sum_below_max)(&g, x, n, max, argmax, &w, &out);
+        F(write_log_probabilities)(&w, out, x, n, argmax, &g);
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
     F(finish_writing)(&w);
@@ -113,7 +116,7 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         ptrdiff_t argmax[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
-        F(sum_below_max)(&g, x, n, max, argmax);
+        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL);
         for (int i = 0; i < g.n; i++) {
             ((T *)a->output.data)[(first + i) * a->output.row_stride] =
                 (T)F(lse_of)(max[i], g.log_hi[i], g.log_lo[i], x.data + i * x.stride, n, 1);

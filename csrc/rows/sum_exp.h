@@ -296,14 +296,22 @@ struct F(exps) {
     double *chunk_shift;
 };
 
+/* What is asked for from memory while a row is summed: alongside, as much of `row`; else the rest of this row, then `row`. */
+struct F(ahead) {
+    const T *row;
+    int alongside;
+};
+
 /* Adds the chunk at `start` to the row; returns its largest logit. */
 CE_INLINE T F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t start, ptrdiff_t excluded,
-                              struct F(exps) exps, const T *next_row)
+                              struct F(exps) exps, struct F(ahead) ahead)
 {
     ptrdiff_t len = n - start < CHUNK ? n - start : CHUNK;
     double sum[2];
-    struct F(chunk) c = {x + start, len, excluded - start, row->base, F(exp_shift_by)(row->shift), NULL, next_row};
-    if (start + len < n) {
+    struct F(chunk) c = {x + start, len, excluded - start, row->base, F(exp_shift_by)(row->shift), NULL, ahead.row};
+    if (ahead.alongside) {
+        c.ahead = ahead.row + start;
+    } else if (start + len < n) {
         c.ahead = x + start + len;
     }
     if (exps.values) {
@@ -320,28 +328,28 @@ CE_INLINE int F(needs_base)(double m) { return fabs(m) > BASE_LIMIT && fabs(m) <
 
 /* Sum one row whose maximum is known. Large logits are taken relative to it: x - base is exact wherever e^(x - base) is not 0. */
 CE_STATIC struct F(row_sum)
-    F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptrdiff_t excluded, struct F(exps) exps, const T *next_row)
+    F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptrdiff_t excluded, struct F(exps) exps, struct F(ahead) ahead)
 {
     struct F(row_sum) row = {{0, 0}, 0, F(needs_base)(max) ? max : 0};
     if (max != -INFINITY) {
         row.shift = F(shift_for)((double)max - row.base);
     }
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        F(sum_next_chunk)(&row, x, n, start, excluded, exps, next_row);
+        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead);
     }
     return row;
 }
 
 /* Sum one row, raising the shift where a chunk has a new maximum. */
 CE_STATIC struct F(row_sum)
-    F(sum_row_searching)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps, const T *next_row)
+    F(sum_row_searching)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps, struct F(ahead) ahead)
 {
     struct F(row_sum) row = {{0, 0}, 0, 0};
     double max = -INFINITY; /* of the chunks so far */
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         double m = F(row_max)(x + start, n - start < CHUNK ? n - start : CHUNK);
         if (F(needs_base)(m)) {
-            return F(sum_row_below)(x, n, F(row_max)(x, n), excluded, exps, next_row);
+            return F(sum_row_below)(x, n, F(row_max)(x, n), excluded, exps, ahead);
         }
         if (!(m <= max)) { /* also for NaN, which then spreads */
             double shift = F(shift_for)(m), down = max == -INFINITY ? 0 : ce_exp2(row.shift - shift);
@@ -350,7 +358,7 @@ CE_STATIC struct F(row_sum)
             row.shift = shift;
             max = m;
         }
-        F(sum_next_chunk)(&row, x, n, start, excluded, exps, next_row);
+        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead);
     }
     return row;
 }
@@ -371,14 +379,14 @@ CE_INLINE int F(fits)(double max, double shift)
 
 /* Sum one row whose largest logit is much like the last row's. */
 CE_STATIC struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps,
-                                       const T *next_row, struct F(shift_guess) * guess)
+                                       struct F(ahead) ahead, struct F(shift_guess) * guess)
 {
     if (guess->rows_to_search == 0) {
         double left_out = (size_t)excluded < (size_t)n ? x[excluded] : -INFINITY;
         struct F(row_sum) row = {{0, 0}, guess->shift, 0};
         ptrdiff_t start = 0;
         for (double max = left_out; start < n; start += CHUNK) {
-            double m = F(sum_next_chunk)(&row, x, n, start, excluded, exps, next_row);
+            double m = F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead);
             max = m > max ? m : max;
             if (!F(fits)(max, row.shift)) {
                 break;
@@ -389,7 +397,7 @@ CE_STATIC struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t exclud
         }
         guess->rows_to_search = MISFIT_ROWS;
     }
-    struct F(row_sum) row = F(sum_row_searching)(x, n, excluded, exps, next_row);
+    struct F(row_sum) row = F(sum_row_searching)(x, n, excluded, exps, ahead);
     guess->rows_to_search--;
     guess->shift = row.shift;
     if (row.base != 0 || !(fabs(row.shift) < BASE_LIMIT)) {

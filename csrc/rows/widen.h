@@ -27,6 +27,26 @@ CE_INLINE void F(store_wide)(T *p, vd v, ptrdiff_t n)
 #endif
 }
 
+/* All lanes of a V, and back. */
+CE_INLINE void F(widen)(V v, vd wide[WIDE_PARTS])
+{
+#if WIDE_PARTS == 2
+    wide[0] = vf_widen_lo(v);
+    wide[1] = vf_widen_hi(v);
+#else
+    wide[0] = v;
+#endif
+}
+
+CE_INLINE V F(narrow)(const vd wide[WIDE_PARTS])
+{
+#if WIDE_PARTS == 2
+    return vf_narrow(wide[0], wide[1]);
+#else
+    return wide[0];
+#endif
+}
+
 /* Which of n lanes are elements: 1, else 0. */
 CE_INLINE vd F(valid)(ptrdiff_t n)
 {
