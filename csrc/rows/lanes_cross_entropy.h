@@ -67,6 +67,7 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n);
         for (int k = 0; k < b.n; k++) {
             max[k] = F(tile_max)(b.tile[k], n);
         }
