@@ -19,7 +19,7 @@ struct ce_row_map {
     int64_t n_rows, n_classes;
     struct ce_matrix input;  /* never written */
     struct ce_matrix output; /* may be input itself */
-    int stream;              /* the output is larger than the cache: store it past the cache */
+    int stream;              /* the arrays are larger than the cache: ask ahead, store past the cache */
     void *scratch;           /* ce_scratch_bytes(n_classes), aligned to 64 */
 };
 

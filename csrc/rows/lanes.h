@@ -232,15 +232,13 @@ struct F(batch) {
     T *tile[TILES], *exps[TILES], *prob[TILES];
 };
 
-/* Arrays that a second-level cache does not hold are asked for while other tiles are worked on: what will be read next, and
- * where these will be written. Short rows are read faster than a processor's own foresight reaches: log_softmax of 838860 x
- * 10 took 13.4 ms, then 6.5, cross_entropy 10.1 and 5.1. Of 4 MB and less it does not pay. */
-#define FAR_BYTES (4 << 20)
-
+/* Arrays larger than the cache are asked for while other tiles are worked on: what will be read next, and where these will
+ * be written. Short rows are read faster than a processor's own foresight reaches: log_softmax of 838860 x 10 took 13.4 ms,
+ * then 6.5, cross_entropy 10.1 and 5.1. Of 4 MB and less it does not pay. */
 CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t rows, int64_t n_rows,
-                               ptrdiff_t n_classes)
+                               ptrdiff_t n_classes, int far)
 {
-    if (m->data == NULL || n_rows * n_classes * (ptrdiff_t)sizeof(T) <= FAR_BYTES) {
+    if (m->data == NULL || !far) {
         return;
     }
     const T *x = (const T *)m->data + first * m->row_stride;
@@ -261,7 +259,7 @@ CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t
 
 /* The next tiles, all lanes of their groups in a known state. */
 CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input, int64_t first, int64_t n_rows,
-                             ptrdiff_t n_classes, void *scratch)
+                             ptrdiff_t n_classes, int far, void *scratch)
 {
     int64_t most = n_classes * TILES <= BATCH_CLASSES ? TILES
                    : n_classes >= BATCH_CLASSES       ? 1
@@ -277,7 +275,7 @@ CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input,
         b->prob[b->n] = b->exps[b->n] + n_classes * LANES; /* for who needs it */
         F(tile_load)(input, first, g->n, n_classes, b->tile[b->n]);
     }
-    F(ask_for_rows)(input, first, b->n * LANES, n_rows, n_classes);
+    F(ask_for_rows)(input, first, b->n * LANES, n_rows, n_classes, far);
 }
 
 /* A row of one class: `value`, and NaN where the logit is not finite. */
@@ -307,8 +305,8 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
-        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
+        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream);
         for (int k = 0; k < b.n; k++) {
             F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
         }
@@ -399,8 +397,8 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
-        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
+        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             F(tile_log_probabilities)(b.tile[k], n, max[k], &b.g[k]);
@@ -415,7 +413,7 @@ CE_STATIC void F(lanes_logsumexp)(const struct ce_row_map *a)
     struct F(batch) b;
     V max[TILES];
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             const struct F(group) *g = &b.g[k];

@@ -66,8 +66,8 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->scratch);
-        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
+        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n, a->stream);
         for (int k = 0; k < b.n; k++) {
             max[k] = F(tile_max)(b.tile[k], n);
         }

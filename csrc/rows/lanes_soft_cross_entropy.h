@@ -213,10 +213,10 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
     struct F(batch) b;
     V max[TILES];
     for (int64_t batch = 0; batch < a->n_rows; batch += b.n * LANES) {
-        F(batch_load)(&b, &a->input, batch, a->n_rows, n, a->scratch);
-        F(ask_for_rows)(&a->prob, batch, b.n * LANES, a->n_rows, n);
-        F(ask_for_rows)(&a->grad, batch, b.n * LANES, a->n_rows, n);
-        F(ask_for_rows)(&a->hess, batch, b.n * LANES, a->n_rows, n);
+        F(batch_load)(&b, &a->input, batch, a->n_rows, n, a->stream, a->scratch);
+        F(ask_for_rows)(&a->prob, batch, b.n * LANES, a->n_rows, n, a->stream);
+        F(ask_for_rows)(&a->grad, batch, b.n * LANES, a->n_rows, n, a->stream);
+        F(ask_for_rows)(&a->hess, batch, b.n * LANES, a->n_rows, n, a->stream);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             int64_t first = batch + k * LANES;

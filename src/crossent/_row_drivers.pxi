@@ -495,7 +495,7 @@ cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tot
     if kernel == NLL_LOSS and job.grad.data == NULL:
         work = shape.n_rows
     job.kernel = <ce_row_loss_fn *>ce_kernel(active_table, kernel, shape.dtype)
-    job.stream = job.grad.data != NULL and streams(work, shape.itemsize, job.grad.data, job.input.data)
+    job.stream = streams(work, shape.itemsize, job.grad.data, job.input.data)
     n_threads = count_threads(n_threads, work, shape.n_blocks)
     open_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + block_rows * 16, n_threads)
     job.partials = space.partials
