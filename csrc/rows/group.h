@@ -65,36 +65,41 @@ CE_INLINE struct vd2 F(log_far)(const struct F(group) * g, int i)
     return (struct vd2){vd_select(finite, r.hi, gap.hi), vd_select(finite, r.lo, vd_set1(0))};
 }
 
-/* log(1 + R / e) of eight rows; *q gets R / e. */
-CE_INLINE struct vd2 F(log_ratio)(const struct F(group) * g, int i, vd *q)
+/* log(1 + R / e) of eight rows. */
+CE_INLINE struct vd2 F(log_ratio)(const struct F(group) * g, int i, struct vd2 e)
 {
-    struct vd2 e = F(group_exp)(g, i);
     vd sum = vd_load(g->sum_hi + i);
-    *q = vd_div(sum, e.hi);
 #if WIDE_PARTS == 2
-    return (struct vd2){log1p_short(*q), vd_set1(0)};
+    return (struct vd2){log1p_ratio(sum, e.hi), vd_set1(0)};
 #else
-    vd rest = vd_add(vd_fnma(*q, e.hi, sum), vd_fnma(*q, e.lo, vd_load(g->sum_lo + i)));
+    vd q = vd_div(sum, e.hi);
+    vd rest = vd_add(vd_fnma(q, e.hi, sum), vd_fnma(q, e.lo, vd_load(g->sum_lo + i)));
     /* R / 0 and inf / e leave no rest worth having */
-    vd lo = vd_select(vd_lt(*q, vd_set1(0x1p900)), vd_div(rest, e.hi), vd_set1(0.0));
-    return log1p_wide((struct vd2){*q, lo});
+    vd lo = vd_select(vd_lt(q, vd_set1(0x1p900)), vd_div(rest, e.hi), vd_set1(0.0));
+    return log1p_wide((struct vd2){q, lo});
 #endif
 }
 
-CE_STATIC void F(group_logs)(struct F(group) * g)
+/* Of rows i..i+7 where it is far from 1. */
+CE_STATIC void F(group_logs_far)(struct F(group) * g, int i, vdm far)
+{
+    vdm finite = vd_lt(vd_set1(-INFINITY), vd_load(g->logit + i));
+    struct vd2 f = F(log_far)(g, i);
+    vd hi = vd_select(finite, f.hi, vd_set1(INFINITY)), lo = vd_select(finite, f.lo, vd_set1(0.0));
+    vd_store(g->log_hi + i, vd_select(far, hi, vd_load(g->log_hi + i)));
+    vd_store(g->log_lo + i, vd_select(far, lo, vd_load(g->log_lo + i)));
+}
+
+CE_INLINE void F(group_logs)(struct F(group) * g)
 {
     for (int i = 0; i < g->n; i += 8) {
-        vd q;
-        struct vd2 r = F(log_ratio)(g, i, &q);
-        vdm far = vd_lt(vd_set1(0x1p900), q);
-        if (vd_any(far)) {
-            vdm finite = vd_lt(vd_set1(-INFINITY), vd_load(g->logit + i));
-            struct vd2 f = F(log_far)(g, i);
-            r.hi = vd_select(far, vd_select(finite, f.hi, vd_set1(INFINITY)), r.hi);
-            r.lo = vd_select(far, vd_select(finite, f.lo, vd_set1(0.0)), r.lo);
-        }
+        struct vd2 e = F(group_exp)(g, i), r = F(log_ratio)(g, i, e);
+        vdm far = vd_lt(vd_mul(e.hi, vd_set1(0x1p900)), vd_load(g->sum_hi + i));
         vd_store(g->log_hi + i, r.hi);
         vd_store(g->log_lo + i, r.lo);
+        if (vd_any(far)) {
+            F(group_logs_far)(g, i, far);
+        }
     }
 }
 

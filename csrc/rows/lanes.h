@@ -21,13 +21,20 @@ CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n
     return 1;
 }
 
+/* Four comparisons under way: 0.6 cycles a vector. Where each waits for the last it takes 1.5. */
 CE_STATIC V F(tile_max)(const T *tile, ptrdiff_t n_classes)
 {
-    V m = v_set1(-INFINITY);
-    for (ptrdiff_t c = 0; c < n_classes; c++) {
-        m = v_max(m, v_load(tile + c * LANES));
+    V none = v_set1(-INFINITY), m[4] = {none, none, none, none};
+    ptrdiff_t c = 0;
+    for (; c + 4 <= n_classes; c += 4) {
+        for (int k = 0; k < 4; k++) {
+            m[k] = v_max(m[k], v_load(tile + (c + k) * LANES));
+        }
     }
-    return m;
+    for (; c < n_classes; c++) {
+        m[0] = v_max(m[0], v_load(tile + c * LANES));
+    }
+    return v_max(v_max(m[0], m[1]), v_max(m[2], m[3]));
 }
 
 /* What the lanes' maxima say about shift and base, as sum_row_below says it of one row. */
@@ -175,7 +182,8 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int n_sums, co
                               int has_base, T *exps, struct F(group) * g)
 {
     vd a[LANES], b[LANES];
-    for (int l = 0; l < n_sums && l < n_classes; l++) {
+    int l = 0;
+    do {
         struct F(lane_sum) sum = F(lane_zero)();
         ptrdiff_t c = l;
         for (; c + 3 * n_sums < n_classes; c += 4 * n_sums) {
@@ -189,11 +197,23 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int n_sums, co
         F(tile_close)(&sum);
         a[l] = sum.a;
         b[l] = sum.b;
-    }
+    } while (++l < n_sums && l < n_classes);
     if (n_classes >= n_sums) {
         F(tile_total_of)(n_sums, a, b, g);
     } else {
         F(tile_total_of)(n_classes, a, b, g);
+    }
+}
+
+CE_INLINE void F(tile_sum_short)(const T *tile, ptrdiff_t n_classes, int n_sums, const struct F(tile_shift) * shift,
+                                 T *exps, struct F(group) * g)
+{
+    if (shift->has_base) {
+        F(tile_sum_as)(tile, n_classes, n_sums, shift, 1, exps, g);
+    } else if (exps) {
+        F(tile_sum_as)(tile, n_classes, n_sums, shift, 0, exps, g);
+    } else {
+        F(tile_sum_as)(tile, n_classes, n_sums, shift, 0, NULL, g);
     }
 }
 
@@ -202,12 +222,10 @@ CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, s
     struct F(tile_shift) shift = F(tile_shift_for)(max, g);
     if (n_classes > BLOCK) {
         F(tile_sum_as)(tile, n_classes, LANES, &shift, shift.has_base, exps, g);
-    } else if (shift.has_base) {
-        F(tile_sum_as)(tile, n_classes, SHORT_SUMS, &shift, 1, exps, g);
-    } else if (exps) {
-        F(tile_sum_as)(tile, n_classes, SHORT_SUMS, &shift, 0, exps, g);
+    } else if (F(short_sums)(n_classes) > 1) {
+        F(tile_sum_short)(tile, n_classes, SHORT_SUMS, &shift, exps, g);
     } else {
-        F(tile_sum_as)(tile, n_classes, SHORT_SUMS, &shift, 0, NULL, g);
+        F(tile_sum_short)(tile, n_classes, 1, &shift, exps, g);
     }
 }
 

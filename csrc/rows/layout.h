@@ -34,7 +34,7 @@ CE_INLINE int ce_group_rows(int64_t n_classes)
  * 16.2 ms instead of 18.5, softmax 14.7 instead of 16.3; three and four rows measured the same as two. */
 #define ROWS_AHEAD 2
 
-#define BATCH_CLASSES 512 /* of tiles that are worked on together (lanes.h), so that they stay in a first-level cache */
+#define BATCH_CLASSES 256 /* of tiles that are worked on together (lanes.h), so that they stay in a first-level cache */
 
 CE_INLINE ptrdiff_t ce_chunks(int64_t n_classes) { return (ptrdiff_t)((n_classes + CHUNK - 1) / CHUNK); }
 
