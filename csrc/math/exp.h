@@ -47,10 +47,10 @@ CE_INLINE void F(exp_reduced_of)(int n, const V *x, const struct F(exp_shift) * 
         scale[i] = v_power(F(EXP_POWERS), z[i]);
     }
     for (int i = 0; i < n; i++) {
-        r[i] = v_fnma(m[i], v_set1(F(LN2_8_HI)), y[i]);
+        r[i] = F(less_head)(y[i], m[i]);
     }
     for (int i = 0; i < n; i++) {
-        r[i] = v_fnma(m[i], v_set1(F(LN2_8_LO)), r[i]);
+        r[i] = v_madd(m[i], v_set1(-F(LN2_8_LO)), r[i]);
     }
     for (int i = 0; i < n; i++) {
         r[i] = v_add(r[i], v_lookup8(F(EXP_POWER_ERROR), z[i]));

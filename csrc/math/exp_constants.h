@@ -59,6 +59,10 @@ CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
 #define LN2_8_LO_f64 -0x1.718432a1b0e26p-38
 #define LN2_8_LOWEST_f64 -0x1.9ff0342542fc3p-93
 
+/* y - m LN2_8_HI rounded once: the product is exact in doubles. */
+CE_INLINE vf less_head_f32(vf y, vf m) { return vf_fnma(m, vf_set1(LN2_8_HI_f32), y); }
+CE_INLINE vd less_head_f64(vd y, vd m) { return vd_madd(m, vd_set1(-LN2_8_HI_f64), y); }
+
 /* e^r - 1 for |r| <= ln(2)/16. */
 CE_INLINE void expm1_small_of_f32(int n, const vf *r, vf *result)
 {

@@ -24,7 +24,7 @@ CE_INLINE struct vd2 vd_fast_two_sum(vd a, vd b)
 CE_INLINE struct vd2 vd_two_product(vd a, vd b)
 {
     vd p = vd_mul(a, b);
-    return (struct vd2){p, vd_fma(a, b, vd_neg(p))};
+    return (struct vd2){p, vd_product_error(a, b, p)};
 }
 
 CE_INLINE struct vd2 vd2_mul(struct vd2 a, struct vd2 b)

@@ -47,7 +47,7 @@ CE_INLINE w64 w64_exp_shifted(vd x, const struct exp_shift_f64 *s)
     vd y = vd_max(s->clamp, x);
     vd z = vd_madd(y, vd_set1(EIGHTHS_PER_E), s->magic);
     vd m = vd_sub(z, s->magic);
-    vd t = vd_fnma(m, vd_set1(LN2_8_HI_f64), y);
+    vd t = less_head_f64(y, m);
     struct vd2 step = vd_two_product(m, vd_set1(LN2_8_LO_f64));
     struct vd2 r = vd_two_sum(t, vd_neg(step.hi));
     r.lo = vd_sub(vd_sub(r.lo, step.lo), vd_mul(m, vd_set1(LN2_8_LOWEST_f64)));

@@ -253,6 +253,7 @@ CE_BINARY(vd, max, _mm256_max_pd)
 CE_BINARY(vd, min, _mm256_min_pd)
 CE_TERNARY(vd, fma, _mm256_fmadd_pd)
 CE_TERNARY(vd, fnma, _mm256_fnmadd_pd)
+CE_TERNARY(vd, product_error, _mm256_fmsub_pd)
 CE_TERNARY(vd, madd, _mm256_fmadd_pd)
 CE_INLINE __m256d ce_neg_pd(__m256d a) { return _mm256_xor_pd(a, _mm256_set1_pd(-0.0)); }
 CE_INLINE __m256d ce_abs_pd(__m256d a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }

@@ -10,6 +10,7 @@
  *   fma(a, b, c) fnma(a, b, c)          a * b + c and c - a * b, rounded once
  *   madd(a, b, c)                       a * b + c, rounded once or twice, whichever is faster: bits that may differ
  *                                       on an instruction set without FMA
+ *   vd_product_error(a, b, p)           a * b - p for p = a * b rounded; 0 or NaN where p is not finite
  *   max(a, b) min(a, b)                 b where either is NaN
  *   lt(a, b) eq(a, b) -> mask           false where either is NaN;  any(mask), select(mask, if_true, if_false)
  *   set_lane(v, i, x)                   v with lane i replaced by x; v itself if i is not a lane
@@ -155,6 +156,7 @@ CE_INLINE vd vd_neg(vd a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
 CE_INLINE vd vd_abs(vd a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
 CE_INLINE vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
 CE_INLINE vd vd_fnma(vd a, vd b, vd c) { return _mm512_fnmadd_pd(a, b, c); }
+CE_INLINE vd vd_product_error(vd a, vd b, vd p) { return _mm512_fmsub_pd(a, b, p); }
 CE_INLINE vd vd_madd(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
 CE_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
 CE_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }

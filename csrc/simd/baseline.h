@@ -140,11 +140,21 @@ CE_INLINE ce_d ce_split_d(ce_d a, ce_d *lo)
     return hi;
 }
 
-CE_INLINE ce_d ce_fma_d(ce_d a, ce_d b, ce_d c)
+/* NaN where a factor is infinite or beyond 2^996. */
+CE_INLINE ce_d ce_dekker_error_d(ce_d a, ce_d b, ce_d product)
 {
     ce_d a_lo, b_lo, a_hi = ce_split_d(a, &a_lo), b_hi = ce_split_d(b, &b_lo);
-    ce_d product = a * b;
-    ce_d product_error = a_lo * b_lo - (((product - a_hi * b_hi) - a_lo * b_hi) - a_hi * b_lo);
+    return a_lo * b_lo - (((product - a_hi * b_hi) - a_lo * b_hi) - a_hi * b_lo);
+}
+CE_INLINE ce_d ce_product_error_d(ce_d a, ce_d b, ce_d product)
+{
+    ce_d error = ce_dekker_error_d(a, b, product);
+    return ce_from_bits_d(ce_bits_d(error) & ce_eq_d(error, error));
+}
+
+CE_INLINE ce_d ce_fma_d(ce_d a, ce_d b, ce_d c)
+{
+    ce_d product = a * b, product_error = ce_dekker_error_d(a, b, product);
     ce_d sum = product + c;
     ce_d c_part = sum - product; /* TwoSum (Knuth): what of c, and so of product, is in the sum */
     ce_d sum_error = (product - (sum - c_part)) + (c - c_part);
@@ -504,6 +514,7 @@ CE_VECTOR(vf, vfm, float, f, 16, CE_PARTS_F, uint32_t)
 #define CE_LANES CE_D_LANES
 CE_VECTOR(vd, vdm, double, d, 8, CE_PARTS_D, uint64_t)
 #undef CE_LANES
+CE_INLINE vd vd_product_error(vd a, vd b, vd c) { return (vd){{CE_PARTS_D(CE_APPLY3, ce_product_error_d)}}; }
 CE_INLINE vd vd_get_exponent(vd a) { return (vd){{CE_PARTS_D(CE_APPLY1, ce_get_exponent_d)}}; }
 CE_INLINE vd vd_get_mantissa(vd a) { return (vd){{CE_PARTS_D(CE_APPLY1, ce_get_mantissa_d)}}; }
 

@@ -46,6 +46,7 @@ CE_INLINE float32x4_t ce_fma_f32(float32x4_t a, float32x4_t b, float32x4_t c) { 
 CE_INLINE float32x4_t ce_fnma_f32(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmsq_f32(c, a, b); }
 CE_INLINE float64x2_t ce_fma_f64(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
 CE_INLINE float64x2_t ce_fnma_f64(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmsq_f64(c, a, b); }
+CE_INLINE float64x2_t ce_fms_f64(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(vnegq_f64(c), a, b); }
 /* FMAX and FMIN return NaN where either is NaN; ours return the second operand, then and for zeros of both signs. */
 CE_INLINE float32x4_t ce_max_f32(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 CE_INLINE float32x4_t ce_min_f32(float32x4_t a, float32x4_t b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
@@ -300,6 +301,7 @@ CE_UNARY(vd, neg, vnegq_f64)
 CE_UNARY(vd, abs, vabsq_f64)
 CE_TERNARY(vd, fma, ce_fma_f64)
 CE_TERNARY(vd, fnma, ce_fnma_f64)
+CE_TERNARY(vd, product_error, ce_fms_f64)
 CE_TERNARY(vd, madd, ce_fma_f64)
 CE_BINARY_TO(vdm, vd, lt, vcltq_f64)
 CE_BINARY_TO(vdm, vd, eq, vceqq_f64)
