@@ -1,17 +1,13 @@
 """The fuzzers of tests/fuzz for some seconds, from fixed seeds. Its README.md says how to let them run for hours."""
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import test_c
 
 FUZZ = Path(__file__).parent / "fuzz"
-CSRC = FUZZ.parent.parent / "csrc"
-CC = next((name for name in (os.environ.get("CC", "gcc"), "cc") if shutil.which(name)), None)
-FLAGS = ["-O1", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror"]
 
 sys.path.insert(0, str(FUZZ))
 
@@ -26,13 +22,11 @@ def test_public_functions(seed):
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
     """The fuzz target as a program of its own."""
-    if CC is None or not CSRC.is_dir() or sys.platform == "win32":
+    if test_c.CC is None or not test_c.CSRC.is_dir() or sys.platform == "win32":
         pytest.skip("no C compiler, no C sources or no POSIX")
     program = tmp_path_factory.mktemp("fuzz") / "kernels"
-    sources = [FUZZ / "kernels.c", FUZZ / "standalone.c", *sorted(CSRC.glob("*.c"))]
-    command = [CC, *FLAGS, "-I", CSRC, *sources, "-o", program, "-lm"]
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    sources = [FUZZ / "kernels.c", FUZZ / "standalone.c", *test_c.kernels()]
+    test_c.run(test_c.CC, *test_c.FLAGS, "-I", test_c.CSRC, *sources, "-o", program, "-lm")
     return program
 
 

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 csrc=$here/../../csrc
 CC=${CC:-aarch64-linux-gnu-gcc}
 QEMU=${QEMU-qemu-aarch64}
-flags="-O3 -std=c11 -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fno-trapping-math -static -I $csrc"
+flags="-O1 -std=c11 -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno -fno-trapping-math -static -I $csrc"
 
 if [ $# -gt 1 ]; then
     folder=$2
