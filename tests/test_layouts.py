@@ -433,6 +433,27 @@ def test_a_large_output_in_any_layout(dtype):
     assert cases.same_bits(ce.value_and_grad(ce.cross_entropy)(x, t, out=out)[1], grad)
 
 
+@pytest.mark.parametrize("n_classes", [2, 10, 33, 100, 150])
+def test_large_outputs_of_short_rows(n_classes, dtype, isa):
+    """Tiles go past the cache as one long row each, where rows have no gaps."""
+    x = cases.rng_for("short").standard_normal((9 * 2**20 // n_classes // dtype.itemsize + 5, n_classes)).astype(dtype)
+    t = np.arange(len(x)) % n_classes
+    value_and_grad = ce.value_and_grad(ce.cross_entropy)
+    for function in (
+        lambda x, t, out: ce.softmax(x, out=out),
+        lambda x, t, out: ce.log_softmax(x, out=out),
+        lambda x, t, out: value_and_grad(x, t, reduction="sum", out=out)[1],
+    ):
+        pieces = zip(np.array_split(x, 4), np.array_split(t, 4), strict=True)
+        expected = np.concatenate([function(rows, targets, None) for rows, targets in pieces])
+        wide = np.full((len(x), n_classes + 3), 7, dtype)
+        for out in (None, wide[:, 1:-2], np.empty_like(x)[::-1]):
+            assert cases.same_bits(function(x, t, out), expected)
+        assert (wide[:, [0, -2, -1]] == 7).all()
+        over = np.copy(x)
+        assert cases.same_bits(function(over, t, over), expected)
+
+
 def test_zeros_keep_their_sign(dtype):
     """A row that is one lane takes its exponentials times another power of two: 0 is nearly 0 there."""
     rng = np.random.default_rng(0)

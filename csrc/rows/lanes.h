@@ -4,21 +4,23 @@
  * copied where rows are. The sum of a row is taken in the very order of sum_exp.h (class j in lane j mod LANES there is
  * accumulator j mod LANES here), so that the bits do not depend on the layout. */
 
-/* Longest row of adjacent classes that is worth it. Time by rows over time by lanes (Zen 5), float cross-entropy,
- * log_softmax, softmax: AVX-512 1.84, 1.90, 1.35 at 64 classes, 1.49, 1.49, 1.19 at 96, 1.14, 1.17, 0.93 at 128; AVX2 1.38,
- * 1.32, 0.87 at 64, 1.08, 0.99, 0.69 at 128. Doubles on AVX-512: 1.44, 1.35, 1.11 at 64, 1.07, 0.93, 0.83 at 128. */
-#define LANES_CLASSES 120
-
-/* A tile must be one chunk. Few short rows would leave the lanes empty. */
-CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes)
+/* Whether it is worth it. A tile must be one chunk; rows of adjacent classes, which are transposed, must not be too long, and
+ * must fill the lanes: 9 rows of 16 take as long row by row. Up to BLOCK classes 4 do. Rows are streamed as they are, tiles
+ * by a detour: of 128 classes or more and 134 MB rows are faster, by up to 30 % at 200. */
+#define LANES_CLASSES_STREAMED 120
+CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes, int streamed)
 {
+    int64_t lanes = (n_rows + LANES - 1) / LANES * LANES;
     if (n_classes > CHUNK || n_classes <= 1) {
         return n_classes == 1;
     }
-    if (m->class_stride == 1) {
-        return n_classes <= LANES_CLASSES && n_rows > 3;
+    if (m->class_stride != 1) {
+        return 1;
     }
-    return 1;
+    if (n_classes > CE_LANES_CLASSES || (streamed && n_classes > LANES_CLASSES_STREAMED)) {
+        return 0;
+    }
+    return n_classes <= BLOCK ? n_rows > 3 : 8 * n_rows > 5 * lanes;
 }
 
 /* Four comparisons under way: 0.6 cycles a vector. Where each waits for the last it takes 1.5. */
@@ -297,6 +299,26 @@ CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input,
     F(ask_for_rows)(input, first, b->n * LANES, n_rows, n_classes, far);
 }
 
+CE_INLINE V F(copied_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
+{
+    (void)lanes;
+    return v_load((const T *)row + j);
+}
+
+/* A tile to where its rows belong. Past the cache go whole lines alone: its rows, put in order in `spare`, are one long row. */
+CE_STATIC void F(tile_write)(struct F(writer) * w, const struct ce_matrix *output, int64_t first, int n,
+                             ptrdiff_t n_classes, const T *tile, T *spare)
+{
+    if (!w->stream) {
+        F(tile_store)(output, first, n, n_classes, tile);
+        return;
+    }
+    struct ce_matrix rows = {spare, n_classes, 1};
+    F(tile_store)(&rows, 0, n, n_classes, tile);
+    F(write_row)(w, (T *)output->data + first * n_classes, n * n_classes, F(copied_at), spare,
+                 (struct F(special)){-1, 0});
+}
+
 /* A row of one class: `value`, and NaN where the logit is not finite. */
 CE_STATIC void F(one_class)(const struct ce_row_map *a, T value)
 {
@@ -314,18 +336,25 @@ CE_STATIC void F(one_class)(const struct ce_row_map *a, T value)
     }
 }
 
+/* Past the cache go rows without gaps. Shorter ones gain nothing: log_softmax of 1677721 x 10 lost 1 %, doubles 5 %. */
+CE_INLINE struct F(writer) F(tile_writer)(const struct ce_matrix *output, ptrdiff_t n_classes, int stream)
+{
+    return F(writer_to)(output, n_classes, stream && n_classes > 16 && output->row_stride == n_classes);
+}
+
 CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
 {
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
+    struct F(writer) w = F(tile_writer)(&a->output, n, a->stream);
     if (n == 1) {
         F(one_class)(a, 1);
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream);
+        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
         for (int k = 0; k < b.n; k++) {
             F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
         }
@@ -334,9 +363,10 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
             F(tile_scale)(b.exps[k], n, &b.g[k], ones);
         }
         for (int k = 0; k < b.n; k++) {
-            F(tile_store)(&a->output, first + k * LANES, b.g[k].n, n, b.exps[k]);
+            F(tile_write)(&w, &a->output, first + k * LANES, b.g[k].n, n, b.exps[k], b.tile[k]);
         }
     }
+    F(finish_writing)(&w);
 }
 
 /* The tile without the lanes' maxima; returns in how many classes a lane has its own. */
@@ -410,6 +440,7 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
+    struct F(writer) w = F(tile_writer)(&a->output, n, a->stream);
     V max[TILES];
     if (n == 1) {
         F(one_class)(a, 0);
@@ -417,13 +448,14 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream);
+        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             F(tile_log_probabilities)(b.tile[k], n, max[k], &b.g[k]);
-            F(tile_store)(&a->output, first + k * LANES, b.g[k].n, n, b.tile[k]);
+            F(tile_write)(&w, &a->output, first + k * LANES, b.g[k].n, n, b.tile[k], b.exps[k]);
         }
     }
+    F(finish_writing)(&w);
 }
 
 CE_STATIC void F(lanes_logsumexp)(const struct ce_row_map *a)

@@ -60,6 +60,7 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
+    struct F(writer) w = F(tile_writer)(&a->grad, n, a->stream && a->grad.data);
     V max[TILES];
     if (n == 1) {
         F(one_class_cross_entropy)(a);
@@ -67,7 +68,7 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
         F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n, a->stream);
+        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
         for (int k = 0; k < b.n; k++) {
             max[k] = F(tile_max)(b.tile[k], n);
         }
@@ -87,7 +88,8 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
             F(tile_grads)(a, first + k * LANES, n, b.exps[k], &b.g[k]);
         }
         for (int k = 0; k < b.n && a->grad.data; k++) {
-            F(tile_store)(&a->grad, first + k * LANES, b.g[k].n, n, b.exps[k]);
+            F(tile_write)(&w, &a->grad, first + k * LANES, b.g[k].n, n, b.exps[k], b.tile[k]);
         }
     }
+    F(finish_writing)(&w);
 }

@@ -251,7 +251,7 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
 
 CE_STATIC void F(cross_entropy_soft)(const struct ce_row_loss *a)
 {
-    if (a->n_classes > 1 && F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+    if (a->n_classes > 1 && F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream && a->grad.data)) {
         F(lanes_cross_entropy_soft)(a);
     } else {
         F(rows_cross_entropy_soft)(a);
@@ -262,7 +262,7 @@ CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
 {
     if (a->label_smoothing != 0 || a->hess.data) {
         F(cross_entropy_soft)(a);
-    } else if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+    } else if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream && a->grad.data)) {
         F(lanes_cross_entropy_index)(a);
     } else {
         F(cross_entropy_index)(a);

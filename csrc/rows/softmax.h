@@ -22,7 +22,7 @@ CE_STATIC void F(write_probabilities)(struct F(writer) * w, T *out, struct F(exp
 
 CE_STATIC void F(softmax)(const struct ce_row_map *a)
 {
-    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream)) {
         F(lanes_softmax)(a);
         return;
     }
@@ -78,7 +78,7 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
 
 CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
 {
-    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream)) {
         F(lanes_log_softmax)(a);
         return;
     }
@@ -104,7 +104,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
 
 CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
 {
-    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes)) {
+    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, 0)) {
         F(lanes_logsumexp)(a);
         return;
     }

@@ -49,6 +49,8 @@ CE_INLINE ce_d ce_set1_d(double x) { return x; }
 
 #define CE_INTERLEAVE 1
 #define CE_AHEAD 0 /* nothing stays in registers anyway */
+/* As in avx512.h: 1.42, 1.46, 1.10 at 60 classes, 1.07, 1.10, 0.86 at 80; doubles 1.00, 0.93, 0.88 at 80. */
+#define CE_LANES_CLASSES 72
 
 enum {
     CE_F_LANES = sizeof(ce_f) / sizeof(float),

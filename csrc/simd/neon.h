@@ -25,6 +25,7 @@ typedef struct {
 
 #define CE_INTERLEAVE 1 /* four registers to a vector are four chains */
 #define CE_AHEAD 1
+#define CE_LANES_CLASSES 120 /* that of AVX2: not measured */
 
 #define CE_UNARY(type, name, op)                                                                                       \
     CE_INLINE type type##_##name(type x) { return (type){op(x.a), op(x.b), op(x.c), op(x.d)}; }
