@@ -203,11 +203,16 @@ CE_INLINE void F(prefetch_block)(const T *x)
 }
 
 /* Of more than BLOCK classes. Returns the largest logit, without the excluded class (any, where one is NaN). The excluded
- * class's block is a patched copy: a choice of address, which no processor can predict wrongly. */
+ * class's block is a patched copy: a choice of address, which no processor can predict wrongly. So is the last one, with
+ * -inf past the row's end: a loop of its own for up to three vectors took 4 to 9 % of a row of 1000. */
 CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
 {
-    T excluding[BLOCK];
+    T excluding[BLOCK], last[BLOCK];
     ptrdiff_t whole = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
+    ptrdiff_t end = c->n > whole ? whole + BLOCK : whole;
+    for (int k = 0; k < BLOCK && end > whole; k += LANES) {
+        v_store(last + k, F(load_patched)(c->x + whole + k, c->n - whole - k, c->excluded - whole - k));
+    }
     if ((size_t)excluded_at < (size_t)whole) {
         for (int k = 0; k < BLOCK; k += LANES) {
             v_store(excluding + k, F(load_patched)(c->x + excluded_at + k, LANES, c->excluded - excluded_at - k));
@@ -225,25 +230,16 @@ CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exp
             max = F(next_step)(x + k, c, has_base, has_exps, max, &now, exps, &s);
             exps += has_exps ? STEP : 0;
         }
-        if (j == whole) {
+        if (j == end) {
             break;
         }
         x = j == excluded_at ? excluding : c->x + j;
+        x = j == whole ? last : x;
         max = F(next_step)(x, c, has_base, has_exps, max, &now, exps, &s);
         exps += has_exps ? STEP : 0;
         F(lane_flush)(&s);
     }
     F(end_step)(&now, has_exps, exps, &s);
-    F(lane_flush)(&s);
-    for (ptrdiff_t j = whole; j < c->n; j += LANES) {
-        V scale, tail, v = F(load_patched)(c->x + j, c->n - j, c->excluded - j);
-        max = v_max(max, v);
-        F(exp_parts)(has_base ? v_sub(v, v_set1(c->base)) : v, &c->shift, &scale, &tail);
-        F(lane_add)(&s, scale, tail);
-        if (has_exps) {
-            v_store(c->exps + j, v_madd(scale, tail, scale));
-        }
-    }
     F(lane_flush)(&s);
     F(lane_total)(&s, sum);
     return v_reduce_max(max);
