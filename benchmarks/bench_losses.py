@@ -9,6 +9,7 @@ from .common import (
     LOSSES_WITH_HESS,
     ROW_LOSSES,
     ROW_SHAPES,
+    SHORT_ROWS_OF_MEMORY,
     data,
     force_isa,
     function,
@@ -90,6 +91,24 @@ class GradOverInput(_Loss):
 
     def time_in_place(self, loss, size, dtype):
         self.value_and_grad(self.input, self.target, out=self.input)
+
+
+class ShortRowsOfMemory:
+    """Rows that are transposed: asked for ahead of their turn, the gradient stored past the cache."""
+
+    params = (DTYPES,)
+    param_names = ("dtype",)
+
+    def setup(self, dtype):
+        self.loss, self.value_and_grad = function("cross_entropy"), value_and_grad("cross_entropy")
+        self.input, self.target = row_data("cross_entropy", SHORT_ROWS_OF_MEMORY, dtype)
+        self.grad = written(SHORT_ROWS_OF_MEMORY, dtype)
+
+    def time_value(self, dtype):
+        self.loss(self.input, self.target)
+
+    def time_value_and_grad(self, dtype):
+        self.value_and_grad(self.input, self.target, out=self.grad)
 
 
 class ValueGradAndHess(_Loss):

@@ -1,6 +1,18 @@
 """softmax, log_softmax, logsumexp, sigmoid and log_sigmoid."""
 
-from .common import DTYPES, ELEMENTS, ISAS, MAPS, ROW_MAPS, ROW_SHAPES, force_isa, function, normal, written
+from .common import (
+    DTYPES,
+    ELEMENTS,
+    ISAS,
+    MAPS,
+    ROW_MAPS,
+    ROW_SHAPES,
+    SHORT_ROWS_OF_MEMORY,
+    force_isa,
+    function,
+    normal,
+    written,
+)
 
 
 def map_input(name, size, dtype):
@@ -41,6 +53,21 @@ class NewOutput:
 
     def time_new(self, name, dtype):
         self.map(self.input)
+
+
+class ShortRowsOfMemory:
+    """Rows that are transposed: asked for ahead of their turn, stored past the cache."""
+
+    params = (ROW_MAPS, DTYPES)
+    param_names = ("map", "dtype")
+
+    def setup(self, name, dtype):
+        self.map = function(name)
+        self.input = normal(SHORT_ROWS_OF_MEMORY, dtype)
+        self.out = map_output(name, self.input)
+
+    def time_out(self, name, dtype):
+        self.map(self.input, out=self.out)
 
 
 class MapsByIsa:

@@ -21,6 +21,7 @@ ISAS = ["baseline", "avx2", "avx512", "neon"]
 
 # (rows, classes): a single call's cost; rows that fit into one vector; L2; beyond the last-level cache.
 ROW_SHAPES = {"tiny": (1, 10), "short": (8192, 10), "cache": (256, 1000), "memory": (8192, 1000)}
+SHORT_ROWS_OF_MEMORY = (262_144, 33)
 ELEMENTS = {"tiny": 100, "cache": 100_000, "memory": 8_000_000}
 
 MAPS = ["softmax", "log_softmax", "logsumexp", "sigmoid", "log_sigmoid"]

@@ -51,7 +51,7 @@ typedef __mmask8 vdm;
 /* Longest rows of adjacent classes that go to lanes (lanes.h). Time by rows over time by lanes, in cache, Zen 5, float
  * cross-entropy, log_softmax, softmax: 1.68, 1.54, 1.19 at 128 classes, 1.40, 1.24, 1.04 at 192, 1.28, 1.16, 0.97 at 250,
  * 1.14, 1.02, 0.85 at 350; doubles 1.41, 1.22, 1.10 at 128, 1.16, 1.00, 0.94 at 250. */
-#define CE_LANES_CLASSES 240
+#define CE_LANES_CLASSES 256
 
 /* All ones in the low n lanes; n may be anything. */
 CE_INLINE unsigned ce_low_lanes(ptrdiff_t n, int lanes)
