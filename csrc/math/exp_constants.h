@@ -59,7 +59,8 @@ CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
 #define LN2_8_LO_f64 -0x1.718432a1b0e26p-38
 #define LN2_8_LOWEST_f64 -0x1.9ff0342542fc3p-93
 
-/* y - m LN2_8_HI rounded once: the product is exact in doubles. */
+/* y - m LN2_8_HI rounded once: the product is exact in doubles. That of LN2_8_LO may be rounded without FMA: below 2^-5, or
+ * 2^-18 in doubles, it moves the result by 2^-30 or 2^-71. */
 CE_INLINE vf less_head_f32(vf y, vf m) { return vf_fnma(m, vf_set1(LN2_8_HI_f32), y); }
 CE_INLINE vd less_head_f64(vd y, vd m) { return vd_madd(m, vd_set1(-LN2_8_HI_f64), y); }
 

@@ -110,9 +110,9 @@ CE_INLINE vd log1p_short(vd q)
 CE_INLINE vd log1p_ratio(vd r, vd e)
 {
     vd sum = vd_add(r, e), y = vd_get_mantissa(sum), x = vd_get_mantissa(e);
-    vdm far = vd_lt(e, r);
-    vd above = vd_select(far, vd_sub(y, x), r), below = vd_select(far, vd_add(y, x), vd_add(sum, e));
-    vd n = vd_select(far, vd_sub(vd_get_exponent(sum), vd_get_exponent(e)), vd_set1(0.0));
+    vdm large = vd_lt(e, r);
+    vd above = vd_select(large, vd_sub(y, x), r), below = vd_select(large, vd_add(y, x), vd_add(sum, e));
+    vd n = vd_select(large, vd_sub(vd_get_exponent(sum), vd_get_exponent(e)), vd_set1(0.0));
     vd s = vd_div(above, below), z = vd_mul(s, s), twice = vd_add(s, s);
     vd R = vd_madd(z, vd_set1(0x1.be179402394e9p-4), vd_set1(0x1.5f42415bb8aa5p-4));
     R = vd_madd(z, R, vd_set1(0x1.c8b9e0ec43cd6p-4));

@@ -80,7 +80,7 @@ CE_INLINE struct vd2 F(log_ratio)(const struct F(group) * g, int i, struct vd2 e
 #endif
 }
 
-/* Of rows i..i+7 where it is far from 1. */
+/* Of those rows i..i+7 where R / e may be more than a double holds. */
 CE_STATIC void F(group_logs_far)(struct F(group) * g, int i, vdm far)
 {
     vdm finite = vd_lt(vd_set1(-INFINITY), vd_load(g->logit + i));

@@ -305,7 +305,8 @@ CE_INLINE V F(copied_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
     return v_load((const T *)row + j);
 }
 
-/* A tile to where its rows belong. Past the cache go whole lines alone: its rows, put in order in `spare`, are one long row. */
+/* A tile to where its rows belong. Past the cache go whole lines alone: its rows, put in order in `spare`, are one long row
+ * where they have no gaps (tile_writer). */
 CE_STATIC void F(tile_write)(struct F(writer) * w, const struct ce_matrix *output, int64_t first, int n,
                              ptrdiff_t n_classes, const T *tile, T *spare)
 {
