@@ -339,7 +339,7 @@ CE_INLINE T F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, 
 CE_INLINE int F(needs_base)(double m) { return fabs(m) > BASE_LIMIT && fabs(m) <= T_MAX; }
 
 /* Sum one row whose maximum is known. Large logits are taken relative to it: x - base is exact wherever e^(x - base) is not 0. */
-CE_STATIC struct F(row_sum)
+CE_INLINE struct F(row_sum)
     F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptrdiff_t excluded, struct F(exps) exps, struct F(ahead) ahead)
 {
     struct F(row_sum) row = {{0, 0}, 0, F(needs_base)(max) ? max : 0};
