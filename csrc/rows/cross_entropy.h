@@ -50,7 +50,7 @@ CE_STATIC void F(target_grads)(const struct F(group) * g, const double scale[GRO
 {
     for (int i = 0; i < g->n; i += 8) {
         vd f = vd_load(scale + i);
-        struct vd2 others = F(group_others)(g, i), product = vd_two_product(others.hi, f);
+        struct vd2 others = F(group_others)(g, i), product = F(wide_product)(others.hi, f);
         vdm finite = vd_lt(vd_abs(product.hi), vd_set1(INFINITY));
         vd rest = vd_select(finite, vd_madd(others.lo, f, product.lo), vd_set1(0));
         vd_store(grads + i, vd_neg(vd_add(product.hi, rest)));
@@ -93,7 +93,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         if (!a->grad.data) {
             continue;
         }
-        F(group_inverses)(&g);
+        F(group_inverses)(&g, 1);
         F(index_scales)(a, first, &g, scale);
         F(target_grads)(&g, scale, at_target);
         F(group_factors)(&g, scale, &f);

@@ -41,14 +41,40 @@ CE_INLINE struct exp_shift_f64 F(group_shift)(const struct F(group) * g, int i)
     return s;
 }
 
+/* What belongs to rows of floats is exact enough as a double, of doubles as a pair. */
+#if WIDE_PARTS == 2
+CE_INLINE struct vd2 F(wide_product)(vd a, vd b) { return (struct vd2){vd_mul(a, b), vd_set1(0)}; }
+
+/* 1 / (sum + e) */
+CE_INLINE struct vd2 F(wide_inverse)(vd sum_hi, vd sum_lo, struct vd2 e)
+{
+    (void)sum_lo;
+    return (struct vd2){vd_div(vd_set1(1.0), vd_add(sum_hi, e.hi)), vd_set1(0)};
+}
+#else
+CE_INLINE struct vd2 F(wide_product)(vd a, vd b) { return vd_two_product(a, b); }
+
+CE_INLINE struct vd2 F(wide_inverse)(vd sum_hi, vd sum_lo, struct vd2 e)
+{
+    struct vd2 s = vd_two_sum(sum_hi, e.hi);
+    s.lo = vd_add(s.lo, vd_add(sum_lo, e.lo));
+    vd inv = vd_div(vd_set1(1.0), s.hi);
+    vd rest = vd_sub(vd_fnma(s.hi, inv, vd_set1(1.0)), vd_mul(s.lo, inv));
+    return (struct vd2){inv, vd_mul(inv, rest)};
+}
+#endif
+
 /* e^(logit - base) * 2^-shift of rows i..i+7. */
 CE_INLINE struct vd2 F(group_exp)(const struct F(group) * g, int i)
 {
     vd scale, tail;
     struct exp_shift_f64 s = F(group_shift)(g, i);
     exp_parts_f64(vd_sub(vd_load(g->logit + i), vd_load(g->base + i)), &s, &scale, &tail);
-    vd product = vd_mul(scale, tail);
-    return vd_fast_two_sum(scale, product);
+#if WIDE_PARTS == 2
+    return (struct vd2){vd_madd(scale, tail, scale), vd_set1(0)};
+#else
+    return vd_fast_two_sum(scale, vd_mul(scale, tail));
+#endif
 }
 
 /* log(1 + R / e) where e is too small for a double: (shift ln 2 + base - logit) + log R. */
@@ -103,16 +129,17 @@ CE_INLINE void F(group_logs)(struct F(group) * g)
     }
 }
 
-CE_STATIC void F(group_inverses)(struct F(group) * g)
+/* Whether a class was left out is a constant. */
+CE_INLINE void F(group_inverses)(struct F(group) * g, int left_out)
 {
     for (int i = 0; i < g->n; i += 8) {
-        struct vd2 e = F(group_exp)(g, i);
-        struct vd2 s = vd_two_sum(vd_load(g->sum_hi + i), e.hi);
-        s.lo = vd_add(s.lo, vd_add(vd_load(g->sum_lo + i), e.lo));
-        vd inv = vd_div(vd_set1(1.0), s.hi);
-        vd rest = vd_sub(vd_fnma(s.hi, inv, vd_set1(1.0)), vd_mul(s.lo, inv));
-        vd_store(g->inv_hi + i, inv);
-        vd_store(g->inv_lo + i, vd_mul(inv, rest));
+        struct vd2 e = {vd_set1(0), vd_set1(0)};
+        if (left_out) {
+            e = F(group_exp)(g, i);
+        }
+        struct vd2 inverse = F(wide_inverse)(vd_load(g->sum_hi + i), vd_load(g->sum_lo + i), e);
+        vd_store(g->inv_hi + i, inverse.hi);
+        vd_store(g->inv_lo + i, inverse.lo);
     }
 }
 
@@ -139,7 +166,7 @@ CE_STATIC void F(raise_factors)(double value[8], double low[8], double exponent,
 /* (hi + lo) * times * 2^exponent for rows i..i+7, exponent an integer <= 0. */
 CE_STATIC void F(set_factors)(struct F(factors) * f, int i, vd hi, vd lo, vd times, double exponent)
 {
-    struct vd2 product = vd_two_product(hi, times);
+    struct vd2 product = F(wide_product)(hi, times);
     vd value = product.hi, low = vd_madd(lo, times, product.lo);
     F(store_wide)(f->before + i, vd_set1(ce_exp2(exponent)), 8);
     vd size = vd_select(vd_eq(value, vd_set1(0)), vd_set1(1), vd_abs(value)); /* lanes without a row hold 0 */
@@ -168,7 +195,7 @@ CE_STATIC void F(group_factors)(const struct F(group) * g, const double times[GR
 CE_INLINE struct vd2 F(group_others)(const struct F(group) * g, int i)
 {
     vd sum = vd_load(g->sum_hi + i), inv = vd_load(g->inv_hi + i);
-    struct vd2 r = vd_two_product(sum, inv);
+    struct vd2 r = F(wide_product)(sum, inv);
     r.lo = vd_add(r.lo, vd_madd(vd_load(g->sum_lo + i), inv, vd_mul(sum, vd_load(g->inv_lo + i))));
     return r;
 }

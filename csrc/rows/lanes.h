@@ -362,7 +362,7 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
             F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
         }
         for (int k = 0; k < b.n; k++) {
-            F(group_inverses)(&b.g[k]);
+            F(group_inverses)(&b.g[k], 0);
             F(tile_scale)(b.exps[k], n, &b.g[k], ones);
         }
         for (int k = 0; k < b.n; k++) {

@@ -28,7 +28,7 @@ CE_STATIC void F(tile_grads)(const struct ce_row_loss *a, int64_t first, ptrdiff
 {
     double scale[GROUP_MAX], at_target[GROUP_MAX];
     F(index_scales)(a, first, g, scale);
-    F(group_inverses)(g);
+    F(group_inverses)(g, 1);
     F(target_grads)(g, scale, at_target);
     F(tile_scale)(exps, n, g, scale);
     for (int i = 0; i < g->n; i++) {

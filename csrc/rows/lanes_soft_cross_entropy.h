@@ -225,7 +225,7 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
                 F(tile_load)(&a->prob, first, g->n, n, b.prob[k]);
             }
             if (a->grad.data) {
-                F(group_inverses)(g);
+                F(group_inverses)(g, 1);
             }
             for (int i = 0; i < g->n; i += 8) {
                 int rows = g->n - i < 8 ? g->n - i : 8;

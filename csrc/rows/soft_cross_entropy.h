@@ -248,7 +248,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
         }
         F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL);
         if (wants_grad) {
-            F(group_inverses)(&g);
+            F(group_inverses)(&g, 1);
         }
         struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) hess = F(rows_at)(&a->hess, first, n, F(scratch)(a->scratch, SCRATCH_HESS, n));

@@ -44,7 +44,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
             struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), ahead, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
         }
-        F(group_inverses)(&g);
+        F(group_inverses)(&g, 0);
         F(group_factors)(&g, ones, &f);
         for (int i = 0; i < g.n; i++) {
             F(write_probabilities)(&w, out.data + i * out.stride, F(exps_of)(a->scratch, n, i), n, &g, i, &f, 1,
