@@ -1,7 +1,6 @@
 /* exp, in two parts and shifted by a power of two; one text for both dtypes.
  *
- *     e^x * 2^-shift = scale * (1 + tail),   scale = 2^(i/8 + n) to 21 bits (float), or times 1.00002 (double),
- *                                            |tail| <= 0.0444
+ *     e^x * 2^-shift = scale * (1 + tail),   scale = 2^(i/8 + n) to 21 (float) or 53 bits,   |tail| <= 0.0444
  *
  * The two parts are never added where only a sum of exponentials is wanted: sum(scale) + sum(scale * tail), each in a wider
  * accumulator, keeps three bits more than T has. Where T itself is wanted, scale + scale * tail is rounded once.
@@ -32,7 +31,7 @@ CE_INLINE struct F(exp_shift) F(exp_shift_by)(double shift)
     return s;
 }
 
-/* The scales of n vectors (a constant), and r of expm1_small. Step by step, so that their chains of dependent operations
+/* The scales of n vectors (a constant), and r with tail = e^r - 1. Step by step, so that their chains of dependent operations
  * overlap. */
 CE_INLINE void F(exp_reduced_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *r)
 {
@@ -51,7 +50,10 @@ CE_INLINE void F(exp_reduced_of)(int n, const V *x, const struct F(exp_shift) * 
         r[i] = F(less_head)(y[i], m[i]);
     }
     for (int i = 0; i < n; i++) {
-        r[i] = F(less_rest)(r[i], m[i], z[i]);
+        r[i] = v_madd(m[i], v_set1(-F(LN2_8_LO)), r[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        r[i] = v_add(r[i], v_lookup8(F(EXP_POWER_ERROR), z[i]));
     }
 }
 

@@ -62,9 +62,9 @@ CE_INLINE w64 w64_exp_shifted(vd x, const struct exp_shift_f64 *s)
     vd small = vd_madd(c, vd_mul(square.hi, r.hi), vd_madd(vd_set1(0.5), square.lo, a.lo));
     small = vd_add(small, vd_madd(r.lo, r.hi, r.lo));
     struct vd2 tail = vd_fast_two_sum(a.hi, small);
-    vd error = vd_lookup8(EXP_WIDE_ERROR_f64, z);
-    tail.lo = vd_madd(tail.hi, error, vd_add(tail.lo, error));
-    vd scale = vd_power(EXP_WIDE_POWERS_f64, z);
+    vd table_error = vd_lookup8(EXP_TABLE_ERROR_f64, z);
+    tail.lo = vd_madd(tail.hi, table_error, vd_add(tail.lo, table_error));
+    vd scale = vd_mul(vd_lookup8(EXP_TABLE_f64, z), vd_exponent_bits(z));
     struct vd2 p = vd_two_product(scale, tail.hi);
     struct vd2 e = vd_fast_two_sum(scale, p.hi);
     return vd_fast_two_sum(e.hi, vd_add(e.lo, vd_madd(scale, tail.lo, p.lo)));

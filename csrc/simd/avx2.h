@@ -126,6 +126,13 @@ CE_INLINE vf vf_lookup8(const float *table, vf z)
     return (vf){_mm256_permutevar8x32_ps(t, _mm256_castps_si256(z.lo)),
                 _mm256_permutevar8x32_ps(t, _mm256_castps_si256(z.hi))};
 }
+CE_INLINE __m256 ce_exponent_bits_ps(__m256 z)
+{
+    __m256i shifted = _mm256_slli_epi32(_mm256_castps_si256(z), 20);
+    return _mm256_castsi256_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(0x7f800000)));
+}
+CE_UNARY(vf, exponent_bits, ce_exponent_bits_ps)
+
 CE_INLINE __m256 ce_power_ps(__m256i table, __m256 z)
 {
     __m256i bits = _mm256_castps_si256(z), entry = _mm256_permutevar8x32_epi32(table, bits);
@@ -286,11 +293,23 @@ CE_INLINE vd vd_lookup8(const double *table, vd z)
     __m256 lo = _mm256_castpd_ps(_mm256_loadu_pd(table)), hi = _mm256_castpd_ps(_mm256_loadu_pd(table + 4));
     return (vd){ce_lookup8_pd(lo, hi, z.lo), ce_lookup8_pd(lo, hi, z.hi)};
 }
-CE_INLINE __m256d ce_steps_pd(__m256d z) { return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(z), 49)); }
-CE_INLINE vd vd_power(const double *table, vd z)
+CE_INLINE __m256d ce_exponent_bits_pd(__m256d z)
 {
-    vd entry = vd_lookup8(table, z);
-    return (vd){_mm256_mul_pd(ce_steps_pd(z.lo), entry.lo), _mm256_mul_pd(ce_steps_pd(z.hi), entry.hi)};
+    __m256i shifted = _mm256_slli_epi64(_mm256_castpd_si256(z), 49);
+    return _mm256_castsi256_pd(_mm256_and_si256(shifted, _mm256_set1_epi64x(0x7ff0000000000000)));
+}
+CE_UNARY(vd, exponent_bits, ce_exponent_bits_pd)
+
+CE_INLINE __m256d ce_power_pd(__m256 table_lo, __m256 table_hi, __m256d z)
+{
+    __m256i entry = _mm256_castpd_si256(ce_lookup8_pd(table_lo, table_hi, z));
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_slli_epi64(_mm256_castpd_si256(z), 49), entry));
+}
+CE_INLINE vd vd_power(const uint64_t *table, vd z)
+{
+    __m256 lo = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)table)),
+           hi = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)(table + 4)));
+    return (vd){ce_power_pd(lo, hi, z.lo), ce_power_pd(lo, hi, z.hi)};
 }
 
 CE_INLINE vd ce_zip_d(__m256d a, __m256d b)

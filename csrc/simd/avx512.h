@@ -15,9 +15,9 @@
  *   lt(a, b) eq(a, b) -> mask           false where either is NaN;  any(mask), select(mask, if_true, if_false)
  *   set_lane(v, i, x)                   v with lane i replaced by x; v itself if i is not a lane
  *   lookup8(table, z)                   table[low three bits of z]
- *   vf_power(table, z)                  as integers: z moved up so that all but its low three bits are the exponent field,
+ *   exponent_bits(z)                    the bits of z above the low three, moved to the exponent field: 2^(z >> 3 - bias)
+ *   power(table, z)                     as integers: z moved up so that all but its low three bits are the exponent field,
  *                                       plus table[low three bits]
- *   vd_power(table, z)                  2^(n - 1023) (1 + i/8) table[i], i the low three bits of z and n the 11 above them
  *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
  *   zip_blocks_lo(a, b) zip_blocks_hi   the same within each block of 16 bytes
  *   even_blocks(a, b) odd_blocks(a, b)  blocks 0 and 2, or 1 and 3, of a, then of b
@@ -98,6 +98,11 @@ CE_INLINE vf vf_lookup8(const float *table, vf z)
     vf t = _mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd((const double *)(const void *)table)));
     return _mm512_permutexvar_ps(_mm512_castps_si512(z), t);
 }
+CE_INLINE vf vf_exponent_bits(vf z)
+{
+    __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(z), 20);
+    return _mm512_castsi512_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(0x7f800000)));
+}
 CE_INLINE vf vf_power(const uint32_t *table, vf z)
 {
     __m512i t = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(const void *)table));
@@ -171,10 +176,16 @@ CE_INLINE vd vd_lookup8(const double *table, vd z)
 {
     return _mm512_permutexvar_pd(_mm512_castpd_si512(z), _mm512_loadu_pd(table));
 }
-CE_INLINE vd vd_power(const double *table, vd z)
+CE_INLINE vd vd_exponent_bits(vd z)
 {
-    vd steps = _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(z), 49));
-    return _mm512_mul_pd(steps, vd_lookup8(table, z));
+    __m512i shifted = _mm512_slli_epi64(_mm512_castpd_si512(z), 49);
+    return _mm512_castsi512_pd(_mm512_and_si512(shifted, _mm512_set1_epi64(0x7ff0000000000000)));
+}
+CE_INLINE vd vd_power(const uint64_t *table, vd z)
+{
+    __m512i bits = _mm512_castpd_si512(z);
+    __m512i entry = _mm512_permutexvar_epi64(bits, _mm512_loadu_si512(table));
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_slli_epi64(bits, 49), entry));
 }
 CE_INLINE vd vd_zip_lo(vd a, vd b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
 CE_INLINE vd vd_zip_hi(vd a, vd b)

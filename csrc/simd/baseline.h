@@ -415,7 +415,8 @@ CE_INLINE ce_d ce_load_part_d(const double *p, ptrdiff_t n, double fill)
     return ce_load_d(lanes);
 }
 
-CE_INLINE ce_d ce_steps_d(ce_d z) { return ce_from_bits_d(ce_bits_d(z) << 49); }
+CE_INLINE ce_f ce_exponent_bits_f(ce_f z) { return ce_from_bits_f((ce_bits_f(z) << 20) & 0x7f800000u); }
+CE_INLINE ce_d ce_exponent_bits_d(ce_d z) { return ce_from_bits_d((ce_bits_d(z) << 49) & 0x7ff0000000000000u); }
 CE_INLINE ce_d ce_get_exponent_d(ce_d v)
 {
     /* An integer below 2^52 put in the mantissa of 2^52 is that integer plus 2^52. */
@@ -497,7 +498,17 @@ CE_INLINE ce_d ce_get_mantissa_d(ce_d v)
         for (int i = 0; i < lanes; i++)                                                                                \
             lane[i] = table[index[i] & 7];                                                                             \
         return vec##_load(lane);                                                                                       \
-    }
+    }                                                                                                                  \
+    CE_INLINE vec vec##_power(const word *table, vec z)                                                                \
+    {                                                                                                                  \
+        word bits[lanes];                                                                                              \
+        memcpy(bits, &z, sizeof z);                                                                                    \
+        for (int i = 0; i < lanes; i++)                                                                                \
+            bits[i] = (bits[i] << (sizeof(T) == 4 ? 20 : 49)) + table[bits[i] & 7];                                    \
+        memcpy(&z, bits, sizeof z);                                                                                    \
+        return z;                                                                                                      \
+    }                                                                                                                  \
+    CE_INLINE vec vec##_exponent_bits(vec a) { return (vec){{PARTS(CE_APPLY1, ce_exponent_bits_##s)}}; }
 
 #define CE_LANES CE_F_LANES
 CE_VECTOR(vf, vfm, float, f, 16, CE_PARTS_F, uint32_t)
@@ -505,21 +516,6 @@ CE_VECTOR(vf, vfm, float, f, 16, CE_PARTS_F, uint32_t)
 #define CE_LANES CE_D_LANES
 CE_VECTOR(vd, vdm, double, d, 8, CE_PARTS_D, uint64_t)
 #undef CE_LANES
-CE_INLINE vf vf_power(const uint32_t *table, vf z)
-{
-    uint32_t bits[16];
-    memcpy(bits, &z, sizeof z);
-    for (int i = 0; i < 16; i++) {
-        bits[i] = (bits[i] << 20) + table[bits[i] & 7];
-    }
-    memcpy(&z, bits, sizeof z);
-    return z;
-}
-CE_INLINE vd vd_power(const double *table, vd a)
-{
-    vd steps = {{CE_PARTS_D(CE_APPLY1, ce_steps_d)}};
-    return vd_mul(steps, vd_lookup8(table, a));
-}
 CE_INLINE vd vd_product_error(vd a, vd b, vd c) { return (vd){{CE_PARTS_D(CE_APPLY3, ce_product_error_d)}}; }
 CE_INLINE vd vd_get_exponent(vd a) { return (vd){{CE_PARTS_D(CE_APPLY1, ce_get_exponent_d)}}; }
 CE_INLINE vd vd_get_mantissa(vd a) { return (vd){{CE_PARTS_D(CE_APPLY1, ce_get_mantissa_d)}}; }

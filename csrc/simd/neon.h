@@ -163,6 +163,13 @@ CE_INLINE vf vf_lookup8(const float *table, vf z)
     uint8x16x2_t t = {{vreinterpretq_u8_f32(vld1q_f32(table)), vreinterpretq_u8_f32(vld1q_f32(table + 4))}};
     return (vf){ce_lookup8_f32(t, z.a), ce_lookup8_f32(t, z.b), ce_lookup8_f32(t, z.c), ce_lookup8_f32(t, z.d)};
 }
+CE_INLINE float32x4_t ce_exponent_bits_f32(float32x4_t z)
+{
+    uint32x4_t shifted = vshlq_n_u32(vreinterpretq_u32_f32(z), 20);
+    return vreinterpretq_f32_u32(vandq_u32(shifted, vdupq_n_u32(0x7f800000)));
+}
+CE_UNARY(vf, exponent_bits, ce_exponent_bits_f32)
+
 CE_INLINE float32x4_t ce_power_f32(uint8x16x2_t table, float32x4_t z)
 {
     uint32x4_t entry = vreinterpretq_u32_f32(ce_lookup8_f32(table, z));
@@ -333,15 +340,23 @@ CE_INLINE vd vd_lookup8(const double *table, vd z)
                        vreinterpretq_u8_f64(vld1q_f64(table + 4)), vreinterpretq_u8_f64(vld1q_f64(table + 6))}};
     return (vd){ce_lookup8_f64(t, z.a), ce_lookup8_f64(t, z.b), ce_lookup8_f64(t, z.c), ce_lookup8_f64(t, z.d)};
 }
-CE_INLINE float64x2_t ce_steps_f64(float64x2_t z)
+CE_INLINE float64x2_t ce_exponent_bits_f64(float64x2_t z)
 {
-    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(z), 49));
+    uint64x2_t shifted = vshlq_n_u64(vreinterpretq_u64_f64(z), 49);
+    return vreinterpretq_f64_u64(vandq_u64(shifted, vdupq_n_u64(0x7ff0000000000000)));
 }
-CE_INLINE vd vd_power(const double *table, vd z)
+CE_UNARY(vd, exponent_bits, ce_exponent_bits_f64)
+
+CE_INLINE float64x2_t ce_power_f64(uint8x16x4_t table, float64x2_t z)
 {
-    vd entry = vd_lookup8(table, z);
-    return (vd){vmulq_f64(ce_steps_f64(z.a), entry.a), vmulq_f64(ce_steps_f64(z.b), entry.b),
-                vmulq_f64(ce_steps_f64(z.c), entry.c), vmulq_f64(ce_steps_f64(z.d), entry.d)};
+    uint64x2_t entry = vreinterpretq_u64_f64(ce_lookup8_f64(table, z));
+    return vreinterpretq_f64_u64(vaddq_u64(vshlq_n_u64(vreinterpretq_u64_f64(z), 49), entry));
+}
+CE_INLINE vd vd_power(const uint64_t *table, vd z)
+{
+    uint8x16x4_t t = {{vreinterpretq_u8_u64(vld1q_u64(table)), vreinterpretq_u8_u64(vld1q_u64(table + 2)),
+                       vreinterpretq_u8_u64(vld1q_u64(table + 4)), vreinterpretq_u8_u64(vld1q_u64(table + 6))}};
+    return (vd){ce_power_f64(t, z.a), ce_power_f64(t, z.b), ce_power_f64(t, z.c), ce_power_f64(t, z.d)};
 }
 
 CE_INLINE vd vd_zip_lo(vd a, vd b)

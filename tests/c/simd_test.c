@@ -111,6 +111,7 @@ static void expect_fused_d(const char *operation, int lane, double got, double a
 #define M vfm
 #define LANES 16
 #define MANTISSA_BITS 23
+#define EXPONENT_MASK 0x7f800000u
 #define SPECIAL_BITS                                                                                                   \
     0, 0x80000000u, 1, 0x80000001u, 0x007fffffu, 0x00800000u, 0x3f800000u, 0xbf800000u, 0x7f7fffffu, 0xff7fffffu,      \
         0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffc01234u, 0x7f800001u, 0x3f7fffffu, 0x3f800001u
@@ -123,6 +124,7 @@ static void expect_fused_d(const char *operation, int lane, double got, double a
 #undef M
 #undef LANES
 #undef MANTISSA_BITS
+#undef EXPONENT_MASK
 #undef SPECIAL_BITS
 #undef v
 #undef t
@@ -133,6 +135,7 @@ static void expect_fused_d(const char *operation, int lane, double got, double a
 #define M vdm
 #define LANES 8
 #define MANTISSA_BITS 52
+#define EXPONENT_MASK 0x7ff0000000000000u
 #define SPECIAL_BITS                                                                                                   \
     0, 0x8000000000000000u, 1, 0x8000000000000001u, 0x000fffffffffffffu, 0x0010000000000000u, 0x3ff0000000000000u,     \
         0xbff0000000000000u, 0x7fefffffffffffffu, 0xffefffffffffffffu, 0x7ff0000000000000u, 0xfff0000000000000u,       \

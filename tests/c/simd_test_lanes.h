@@ -185,20 +185,12 @@ static void t(test_lanes)(void)
     }
     x = v(load)(a);
     EXPECT_BITS("lookup8", v(lookup8)(table, x), t(bits)(table[z[i] & 7]));
-#if MANTISSA_BITS == 23
     UINT entries[8];
     for (int i = 0; i < 8; i++) {
         entries[i] = (UINT)next_random();
     }
-    EXPECT_BITS("power", vf_power(entries, x), (z[i] << 20) + entries[z[i] & 7]);
-#else
-    T steps[LANES];
-    for (int i = 0; i < LANES; i++) {
-        UINT bits = z[i] << 49;
-        memcpy(&steps[i], &bits, sizeof(T));
-    }
-    EXPECT_LANES("power", vd_power(table, x), steps[i] * table[z[i] & 7]);
-#endif
+    EXPECT_BITS("power", v(power)(entries, x), (UINT)((z[i] << (MANTISSA_BITS - 3)) + entries[z[i] & 7]));
+    EXPECT_BITS("exponent_bits", v(exponent_bits)(x), (z[i] << (MANTISSA_BITS - 3)) & EXPONENT_MASK);
 }
 
 /* The first of two equal lanes, or none. */
