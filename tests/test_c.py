@@ -156,9 +156,10 @@ class TestMath:
 @functools.cache
 def kernels():
     """The object files of csrc, for programs that call the kernels."""
+    where = folder()  # before the threads: a cache lets two of them make one each, of which one goes at once
 
     def compiled(source):
-        path = folder() / f"{source.stem}.o"
+        path = where / f"{source.stem}.o"
         run(CC, *FLAGS, "-I", CSRC, "-c", source, "-o", path)
         return path
 
