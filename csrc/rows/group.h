@@ -13,12 +13,13 @@ struct F(group) {
     double inv_hi[GROUP_MAX], inv_lo[GROUP_MAX]; /* 1 / (R + e) */
 };
 
-/* Lanes that no row uses hold this: a row of one class. */
+/* Lanes that no row uses hold this: two classes, both logits 0, one of them left out. */
 CE_STATIC void F(group_clear)(struct F(group) * g, int n)
 {
     g->n = n;
     for (int i = 0; i < GROUP_MAX; i++) {
-        g->sum_hi[i] = g->sum_lo[i] = g->shift[i] = g->base[i] = g->logit[i] = 0;
+        g->sum_hi[i] = 1;
+        g->sum_lo[i] = g->shift[i] = g->base[i] = g->logit[i] = 0;
     }
 }
 

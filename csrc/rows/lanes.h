@@ -179,7 +179,7 @@ CE_INLINE void F(tile_add)(int n, int step, const T *x, const struct F(tile_shif
     }
 }
 
-/* Class j goes to accumulator j mod n_sums (a constant), a flush for every eight of its classes. */
+/* Class j goes to accumulator j mod n_sums (a constant), a flush for every FLUSHED of its classes. */
 CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int n_sums, const struct F(tile_shift) * shift,
                               int has_base, T *exps, struct F(group) * g)
 {
@@ -190,7 +190,7 @@ CE_INLINE void F(tile_sum_as)(const T *tile, ptrdiff_t n_classes, int n_sums, co
         ptrdiff_t c = l;
         for (; c + 3 * n_sums < n_classes; c += 4 * n_sums) {
             F(tile_add)(4, n_sums, tile + c * LANES, shift, has_base, exps ? exps + c * LANES : NULL, &sum);
-            if ((c - l) & 4 * n_sums) {
+            if ((c - l + 4 * n_sums) % (FLUSHED * n_sums) == 0) {
                 F(lane_flush)(&sum);
             }
         }

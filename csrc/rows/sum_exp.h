@@ -9,6 +9,9 @@
  * added in order. Floats are summed in doubles; doubles in pairs of doubles. */
 
 #define BLOCK (4 * LANES)
+/* Tails of a lane that are added in T before they join wider accumulators: their rounding errors are at most 2^-26 of the sum
+ * (of doubles 2^-55). With four, rows took 3 to 6 % longer. */
+#define FLUSHED 8
 #define BASE_LIMIT 32768.0 /* larger logits are taken relative to the row's maximum, see row_base */
 
 /* Accumulators of a chunk of n classes, at most BLOCK: in lanes.h each costs a flush, here fewer are a longer chain. One for
@@ -38,8 +41,6 @@ CE_INLINE void F(lane_add)(struct F(lane_sum) * s, V scale, V tail)
     s->tails = v_madd(scale, tail, s->tails);
 }
 
-/* Called for every eight tails of a lane, whose rounding errors are then at most 2^-26 of the sum (of doubles 2^-55). For every
- * four it took 3 to 6 % longer. */
 CE_INLINE void F(lane_flush)(struct F(lane_sum) * s)
 {
     s->tails_a = vd_add(s->tails_a, vf_widen_lo(s->tails));
@@ -140,11 +141,11 @@ struct F(chunk) {
     const T *ahead; /* what will be read next */
 };
 
-/* In a copy of logits, up to whole vectors: -inf in place of class i, where it is one of n. */
-CE_INLINE void F(exclude)(T *copy, ptrdiff_t n, ptrdiff_t i)
+/* -inf in place of class i of a copied block, if it is there. */
+CE_INLINE void F(exclude)(T block[BLOCK], ptrdiff_t i)
 {
-    T *at = copy + ((size_t)i < (size_t)n ? i & -(ptrdiff_t)LANES : 0);
-    v_store(at, v_set_lane(v_load(at), i - (at - copy), -INFINITY));
+    ptrdiff_t at = (size_t)i < BLOCK ? i & -(ptrdiff_t)LANES : 0;
+    v_store(block + at, v_set_lane(v_load(block + at), i - at, -INFINITY));
 }
 
 /* CE_INTERLEAVE vectors are a step; between the two halves of their exponentials they are this. */
@@ -210,8 +211,7 @@ CE_INLINE void F(prefetch_block)(const T *x)
  * -inf past the row's end: a loop of its own for up to three vectors took 4 to 9 % of a row of 1000. */
 CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
 {
-    _Alignas(64) T excluding[BLOCK];
-    _Alignas(64) T last[BLOCK];
+    T excluding[BLOCK], last[BLOCK];
     ptrdiff_t whole = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
     ptrdiff_t end = c->n > whole ? whole + BLOCK : whole;
     for (int k = 0; k < BLOCK && end > whole; k += LANES) {
@@ -221,9 +221,9 @@ CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exp
         for (int k = 0; k < BLOCK; k += LANES) {
             v_store(excluding + k, v_load(c->x + excluded_at + k));
         }
-        F(exclude)(excluding, BLOCK, c->excluded - excluded_at);
+        F(exclude)(excluding, c->excluded - excluded_at);
     } else if (end > whole) {
-        F(exclude)(last, BLOCK, c->excluded - whole);
+        F(exclude)(last, c->excluded - whole);
     }
     struct F(exp_shift) shift = F(exp_shift_by)(c->shift);
     struct F(lane_sum) s = F(lane_zero)();
@@ -245,7 +245,7 @@ CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exp
         x = j == whole ? last : x;
         max = F(next_step)(x, &shift, c->base, has_base, has_exps, max, &now, exps, &s);
         exps += has_exps ? STEP : 0;
-        if (j % (2 * BLOCK) == 0) {
+        if (j % (FLUSHED * LANES) == 0) {
             F(lane_flush)(&s);
         }
     }
@@ -272,9 +272,9 @@ CE_STATIC T F(sum_short_chunk)(const struct F(chunk) * c, double sum[2])
             v_store(c->exps + j, v_madd(scale, tail, scale));
         }
     }
-    ptrdiff_t n_sums = F(short_sums)(c->n);
-    for (ptrdiff_t j = 0; j < c->n; j += 8 * n_sums) {
-        for (ptrdiff_t k = j; k < c->n && k < j + 8 * n_sums; k += n_sums) {
+    int n_sums = F(short_sums)(c->n);
+    for (ptrdiff_t j = 0; j < c->n; j += FLUSHED * n_sums) {
+        for (ptrdiff_t k = j; k < c->n && k < j + FLUSHED * n_sums; k += n_sums) {
             F(lane_add)(&s, v_load_part(scales + k, n_sums, 0), v_load_part(tails + k, n_sums, 0));
         }
         F(lane_flush)(&s);
@@ -389,7 +389,7 @@ CE_INLINE int F(fits)(double max, double shift)
     return height > F(EXP_HEADROOM_MIN) && height < F(EXP_HEADROOM_MAX);
 }
 
-/* Sum one row whose largest logit is much like the last row's. */
+/* Sum one row whose largest logit is much like the last row's. Inline: a result passed through memory cost 5 to 10 ns. */
 CE_INLINE struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps,
                                        struct F(ahead) ahead, struct F(shift_guess) * guess)
 {
