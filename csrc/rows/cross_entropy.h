@@ -37,6 +37,9 @@ CE_STATIC void F(index_scales)(const struct ce_row_loss *a, int64_t first, const
         scale[i] = 0;
     }
     for (int i = 0; i < g->n; i++) {
+        scale[i] = F(is_ignored)(a, first + i) ? 0 : a->grad_scale;
+    }
+    for (int i = 0; i < g->n && (a->grad_output || a->class_weight); i++) {
         int64_t r = first + i;
         scale[i] = F(is_ignored)(a, r) ? 0 : F(row_scale)(a, r);
         if (a->class_weight && scale[i] != 0) {

@@ -76,6 +76,69 @@ CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes
     return 1;
 }
 
+/* LANES classes of LANES rows into a tile, and back. */
+CE_INLINE void F(load_block)(const T *x, ptrdiff_t row_stride, T *tile)
+{
+    V r[LANES];
+    for (int i = 0; i < LANES; i++) {
+        r[i] = v_load(x + i * row_stride);
+    }
+    F(transpose)(r);
+    for (int k = 0; k < LANES; k++) {
+        v_store(tile + k * LANES, r[k]);
+    }
+}
+
+/* Fewer than LANES classes, or rows; the lanes past n are 0. */
+CE_INLINE void F(load_few)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, T *tile)
+{
+    V r[LANES];
+    for (int i = 0; i < LANES; i++) {
+        r[i] = v_set1(0);
+        if (i < n) {
+            r[i] = v_load_part(x, n_classes, 0);
+            x += row_stride;
+        }
+    }
+    F(transpose)(r);
+    for (int k = 0; k < LANES && k < n_classes; k++) {
+        v_store(tile + k * LANES, r[k]);
+    }
+}
+
+CE_INLINE void F(store_block)(T *y, ptrdiff_t row_stride, const T *tile)
+{
+    V r[LANES];
+    for (int k = 0; k < LANES; k++) {
+        r[k] = v_load(tile + k * LANES);
+    }
+    F(transpose)(r);
+    for (int i = 0; i < LANES; i++) {
+        v_store(y + i * row_stride, r[i]);
+    }
+}
+
+/* Fewer than LANES classes, or rows. */
+CE_INLINE void F(store_few)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile)
+{
+    V r[LANES];
+    for (int k = 0; k < LANES; k++) {
+        r[k] = k < n_classes ? v_load(tile + k * LANES) : v_set1(0);
+    }
+    F(transpose)(r);
+    for (int i = 0; i < n; i++) {
+        v_store_part(y, r[i], n_classes);
+        y += row_stride;
+    }
+}
+
+/* Where LANES classes begin, usually at c. The last ones of a row go with some before them once more: whole vectors take 2 to 7 %
+ * less than parts. */
+CE_INLINE ptrdiff_t F(whole_from)(ptrdiff_t c, ptrdiff_t n_classes)
+{
+    return c + LANES <= n_classes ? c : n_classes - LANES;
+}
+
 /* Rows first..first+n-1 into a tile; the lanes past n are 0. */
 CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, T *tile)
 {
@@ -84,25 +147,16 @@ CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptr
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
-        ptrdiff_t c = 0;
-        for (; n == LANES && c + LANES <= n_classes; c += LANES) {
-            V r[LANES];
-            for (int i = 0; i < LANES; i++) {
-                r[i] = v_load(x + i * m->row_stride + c);
+        if (n == LANES && n_classes >= LANES) {
+            for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
+                ptrdiff_t at = F(whole_from)(c, n_classes);
+                F(load_block)(x + at, m->row_stride, tile + at * LANES);
             }
-            F(transpose)(r);
-            for (int k = 0; k < LANES; k++) {
-                v_store(tile + (c + k) * LANES, r[k]);
-            }
-        }
-        for (; c < n_classes; c += LANES) {
-            V r[LANES];
-            for (int i = 0; i < LANES; i++) {
-                r[i] = i < n ? v_load_part(x + i * m->row_stride + c, n_classes - c, 0) : v_set1(0);
-            }
-            F(transpose)(r);
-            for (int k = 0; k < LANES && c + k < n_classes; k++) {
-                v_store(tile + (c + k) * LANES, r[k]);
+        } else if (n == LANES) {
+            F(load_few)(x, m->row_stride, LANES, n_classes, tile);
+        } else {
+            for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
+                F(load_few)(x + c, m->row_stride, n, n_classes - c, tile + c * LANES);
             }
         }
     } else if (m->row_stride == 1) {
@@ -126,25 +180,16 @@ CE_STATIC void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, pt
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
-        ptrdiff_t c = 0;
-        for (; n == LANES && c + LANES <= n_classes; c += LANES) {
-            V r[LANES];
-            for (int k = 0; k < LANES; k++) {
-                r[k] = v_load(tile + (c + k) * LANES);
+        if (n == LANES && n_classes >= LANES) {
+            for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
+                ptrdiff_t at = F(whole_from)(c, n_classes);
+                F(store_block)(y + at, m->row_stride, tile + at * LANES);
             }
-            F(transpose)(r);
-            for (int i = 0; i < LANES; i++) {
-                v_store(y + i * m->row_stride + c, r[i]);
-            }
-        }
-        for (; c < n_classes; c += LANES) {
-            V r[LANES];
-            for (int k = 0; k < LANES; k++) {
-                r[k] = c + k < n_classes ? v_load(tile + (c + k) * LANES) : v_set1(0);
-            }
-            F(transpose)(r);
-            for (int i = 0; i < n; i++) {
-                v_store_part(y + i * m->row_stride + c, r[i], n_classes - c);
+        } else if (n == LANES) {
+            F(store_few)(y, m->row_stride, LANES, n_classes, tile);
+        } else {
+            for (ptrdiff_t c = 0; c < n_classes; c += LANES) {
+                F(store_few)(y + c, m->row_stride, n, n_classes - c, tile + c * LANES);
             }
         }
     } else if (m->row_stride == 1) {
