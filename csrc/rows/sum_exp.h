@@ -97,38 +97,47 @@ CE_STATIC T F(row_max)(const T *x, ptrdiff_t n)
     return v_reduce_max(v_max(v_max(m0, m1), v_max(m2, m3)));
 }
 
+/* The first of a block's classes that has this logit; BLOCK if none has. */
+CE_INLINE int F(first_equal)(const T *block, T logit)
+{
+    uint64_t lanes = 0;
+    for (int k = 0; k < BLOCK; k += LANES) {
+        lanes |= (uint64_t)v_equal_lanes(v_load(block + k), logit) << k;
+    }
+    return lanes ? __builtin_ctzll(lanes) : BLOCK;
+}
+
 /* The maximum and its first class; for a row with NaN any number, and a class that is not NaN, or n. Each lane remembers the
- * block of its maximum. */
+ * block of its maximum; the last block overlaps the one before. */
 CE_STATIC T F(row_argmax)(const T *x, ptrdiff_t n, ptrdiff_t *argmax)
 {
-    V m = v_set1(-INFINITY), at = v_set1(0), block = v_set1(0);
-    ptrdiff_t j = 0;
-    for (; j + BLOCK <= n; j += BLOCK) {
-        V a = v_max(v_load(x + j), v_load(x + j + LANES));
-        V b = v_max(v_load(x + j + 2 * LANES), v_load(x + j + 3 * LANES));
-        V top = v_max(a, b);
-        at = v_select(v_lt(m, top), block, at);
-        m = v_max(m, top);
-        block = v_add(block, v_set1(1));
+    T padded[BLOCK];
+    ptrdiff_t last = n - BLOCK;
+    if (n < BLOCK) {
+        for (int k = 0; k < BLOCK; k += LANES) {
+            v_store(padded + k, v_load_part(x + k, n - k, -INFINITY));
+        }
+        x = padded;
+        last = 0;
     }
-    for (ptrdiff_t k = j; k < n; k += LANES) {
-        V top = v_load_part(x + k, n - k, -INFINITY);
-        at = v_select(v_lt(m, top), block, at);
+    V m = v_set1(-INFINITY), at = v_set1(0), number = v_set1(0);
+    for (ptrdiff_t j = 0; j < last + BLOCK; j += BLOCK) {
+        const T *block = x + (j < last ? j : last);
+        V a = v_max(v_load(block), v_load(block + LANES));
+        V b = v_max(v_load(block + 2 * LANES), v_load(block + 3 * LANES));
+        V top = v_max(a, b);
+        at = v_select(v_lt(m, top), number, at);
         m = v_max(m, top);
+        number = v_add(number, v_set1(1));
     }
     T max = v_reduce_max(m);
-    V first = v_select(v_eq(m, v_set1(max)), v_neg(at), v_set1(-INFINITY));
-    T block_of_max = -v_reduce_max(first);
+    T number_of_max = -v_reduce_max(v_select(v_eq(m, v_set1(max)), v_neg(at), v_set1(-INFINITY)));
     *argmax = n;
-    if (block_of_max < INFINITY) {
-        ptrdiff_t start = (ptrdiff_t)block_of_max * BLOCK;
-        int lane_of_max = BLOCK;
-        for (int k = BLOCK - LANES; k >= 0; k -= LANES) {
-            int lane = v_first_equal(v_load_part(x + start + k, n - start - k, -INFINITY), max);
-            int found = k + lane + lane / LANES * BLOCK; /* arithmetic: a branch would be predicted wrongly */
-            lane_of_max = found < lane_of_max ? found : lane_of_max;
-        }
-        *argmax = lane_of_max < BLOCK ? start + lane_of_max : n; /* not where it should be: there is a NaN */
+    if (number_of_max < INFINITY) {
+        ptrdiff_t start = (ptrdiff_t)number_of_max * BLOCK;
+        start = start < last ? start : last;
+        int i = F(first_equal)(x + start, max);
+        *argmax = i < BLOCK && start + i < n ? start + i : n; /* not where it should be: there is a NaN */
     }
     return max;
 }
@@ -139,8 +148,9 @@ struct F(chunk) {
     ptrdiff_t n, excluded; /* class left out of the sum; any other value: none */
     T base;                /* subtracted from every logit */
     double shift;
-    T *exps;        /* where the exponentials go, rounded up to whole blocks; NULL: nowhere */
-    const T *ahead; /* what will be read next */
+    int max_is_known; /* then it is not searched for: an operation in twenty */
+    T *exps;          /* where the exponentials go, rounded up to whole blocks; NULL: nowhere */
+    const T *ahead;   /* what will be read next */
 };
 
 /* -inf in place of class i of a copied block, if it is there. */
@@ -156,15 +166,22 @@ struct F(halfway) {
     V scale[CE_INTERLEAVE], r[CE_INTERLEAVE];
 };
 
-/* Returns the largest logits. */
-CE_INLINE V F(begin_step)(const T *x, const struct F(exp_shift) * shift, T base, int has_base, V max,
+/* What there is to do beside the sum; constants. */
+struct F(wanted) {
+    int base, exps, max;
+};
+
+/* Returns the largest logits, if wanted. */
+CE_INLINE V F(begin_step)(const T *x, const struct F(exp_shift) * shift, T base, struct F(wanted) wanted, V max,
                           struct F(halfway) * h)
 {
     V v[CE_INTERLEAVE];
     for (int i = 0; i < CE_INTERLEAVE; i++) {
         v[i] = v_load(x + i * LANES);
-        max = v_max(max, v[i]);
-        if (has_base) {
+        if (wanted.max) {
+            max = v_max(max, v[i]);
+        }
+        if (wanted.base) {
             v[i] = v_sub(v[i], v_set1(base));
         }
     }
@@ -186,16 +203,16 @@ CE_INLINE void F(end_step)(const struct F(halfway) * h, int has_exps, T *exps, s
 }
 
 /* Ends a step and begins the next, at x. */
-CE_INLINE V F(next_step)(const T *x, const struct F(exp_shift) * shift, T base, int has_base, int has_exps, V max,
+CE_INLINE V F(next_step)(const T *x, const struct F(exp_shift) * shift, T base, struct F(wanted) wanted, V max,
                          struct F(halfway) * now, T *exps, struct F(lane_sum) * s)
 {
     struct F(halfway) next;
     if (CE_AHEAD) {
-        max = F(begin_step)(x, shift, base, has_base, max, &next);
+        max = F(begin_step)(x, shift, base, wanted, max, &next);
     }
-    F(end_step)(now, has_exps, exps, s);
+    F(end_step)(now, wanted.exps, exps, s);
     if (!CE_AHEAD) {
-        max = F(begin_step)(x, shift, base, has_base, max, &next);
+        max = F(begin_step)(x, shift, base, wanted, max, &next);
     }
     *now = next;
     return max;
@@ -211,7 +228,7 @@ CE_INLINE void F(prefetch_block)(const T *x)
 /* Of more than BLOCK classes. Returns the largest logit, without the excluded class (any, where one is NaN). The excluded
  * class's block is a patched copy: a choice of address, which no processor can predict wrongly. So is the last one, with
  * -inf past the row's end: a loop of its own for up to three vectors took 4 to 9 % of a row of 1000. */
-CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exps, double sum[2])
+CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, struct F(wanted) wanted, double sum[2])
 {
     T excluding[BLOCK], last[BLOCK];
     ptrdiff_t whole = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
@@ -231,30 +248,30 @@ CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, int has_base, int has_exp
     struct F(lane_sum) s = F(lane_zero)();
     struct F(halfway) now;
     const T *x = excluded_at == 0 ? excluding : c->x;
-    V max = F(begin_step)(x, &shift, c->base, has_base, v_set1(-INFINITY), &now);
+    V max = F(begin_step)(x, &shift, c->base, wanted, v_set1(-INFINITY), &now);
     T *exps = c->exps;
     F(prefetch_block)(c->ahead);
     for (ptrdiff_t j = BLOCK;; j += BLOCK) {
         F(prefetch_block)(c->ahead + j);
         for (int k = STEP; k < BLOCK; k += STEP) {
-            max = F(next_step)(x + k, &shift, c->base, has_base, has_exps, max, &now, exps, &s);
-            exps += has_exps ? STEP : 0;
+            max = F(next_step)(x + k, &shift, c->base, wanted, max, &now, exps, &s);
+            exps += wanted.exps ? STEP : 0;
         }
         if (j == end) {
             break;
         }
         x = j == excluded_at ? excluding : c->x + j;
         x = j == whole ? last : x;
-        max = F(next_step)(x, &shift, c->base, has_base, has_exps, max, &now, exps, &s);
-        exps += has_exps ? STEP : 0;
+        max = F(next_step)(x, &shift, c->base, wanted, max, &now, exps, &s);
+        exps += wanted.exps ? STEP : 0;
         if (j % (FLUSHED * LANES) == 0) {
             F(lane_flush)(&s);
         }
     }
-    F(end_step)(&now, has_exps, exps, &s);
+    F(end_step)(&now, wanted.exps, exps, &s);
     F(lane_flush)(&s);
     F(lane_total)(&s, sum);
-    return v_reduce_max(max);
+    return wanted.max ? v_reduce_max(max) : 0;
 }
 
 /* The same of at most BLOCK. Only a few rows come here, the others go to lanes.h. */
@@ -291,9 +308,13 @@ CE_STATIC T F(sum_chunk)(const struct F(chunk) * c, double sum[2])
         return F(sum_short_chunk)(c, sum);
     }
     if (c->base != 0) {
-        return F(sum_chunk_as)(c, 1, c->exps != NULL, sum);
+        return F(sum_chunk_as)(c, (struct F(wanted)){1, c->exps != NULL, 1}, sum);
     }
-    return c->exps ? F(sum_chunk_as)(c, 0, 1, sum) : F(sum_chunk_as)(c, 0, 0, sum);
+    if (c->exps) {
+        return F(sum_chunk_as)(c, (struct F(wanted)){0, 1, 1}, sum);
+    }
+    return c->max_is_known ? F(sum_chunk_as)(c, (struct F(wanted)){0, 0, 0}, sum)
+                           : F(sum_chunk_as)(c, (struct F(wanted)){0, 0, 1}, sum);
 }
 
 /* The sum over classes other than `excluded` is (sum[0] + sum[1]) * 2^shift * e^base. */
@@ -318,11 +339,11 @@ struct F(ahead) {
 
 /* Adds the chunk at `start` to the row; returns its largest logit. */
 CE_INLINE T F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t start, ptrdiff_t excluded,
-                              struct F(exps) exps, struct F(ahead) ahead)
+                              struct F(exps) exps, struct F(ahead) ahead, int max_is_known)
 {
     ptrdiff_t len = n - start < CHUNK ? n - start : CHUNK;
     double sum[2];
-    struct F(chunk) c = {x + start, len, excluded - start, row->base, row->shift, NULL, ahead.row};
+    struct F(chunk) c = {x + start, len, excluded - start, row->base, row->shift, max_is_known, NULL, ahead.row};
     if (ahead.alongside) {
         c.ahead = ahead.row + start;
     } else if (start + len < n) {
@@ -349,7 +370,7 @@ CE_INLINE struct F(row_sum)
         row.shift = F(shift_for)((double)max - row.base);
     }
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead);
+        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead, 1);
     }
     return row;
 }
@@ -372,7 +393,7 @@ CE_STATIC struct F(row_sum)
             row.shift = shift;
             max = m;
         }
-        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead);
+        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead, 0);
     }
     return row;
 }
@@ -400,7 +421,7 @@ CE_INLINE struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t exclud
         struct F(row_sum) row = {{0, 0}, guess->shift, 0};
         ptrdiff_t start = 0;
         for (double max = left_out; start < n; start += CHUNK) {
-            double m = F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead);
+            double m = F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead, 0);
             max = m > max ? m : max;
             if (!F(fits)(max, row.shift)) {
                 break;

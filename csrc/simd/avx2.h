@@ -168,11 +168,10 @@ CE_INLINE vf vf_odd_blocks(vf a, vf b)
 {
     return (vf){_mm256_permute2f128_ps(a.lo, a.hi, 0x31), _mm256_permute2f128_ps(b.lo, b.hi, 0x31)};
 }
-CE_INLINE int vf_first_equal(vf v, float x)
+CE_INLINE unsigned vf_equal_lanes(vf v, float x)
 {
     vfm m = vf_eq(v, vf_set1(x));
-    unsigned lanes = (unsigned)_mm256_movemask_ps(m.lo) | (unsigned)_mm256_movemask_ps(m.hi) << 8;
-    return __builtin_ctz(lanes | 1u << 16);
+    return (unsigned)_mm256_movemask_ps(m.lo) | (unsigned)_mm256_movemask_ps(m.hi) << 8;
 }
 CE_INLINE float vf_reduce_max(vf v)
 {
@@ -335,11 +334,10 @@ CE_INLINE vd vd_odd_blocks(vd a, vd b)
 {
     return (vd){_mm256_permute2f128_pd(a.lo, a.hi, 0x31), _mm256_permute2f128_pd(b.lo, b.hi, 0x31)};
 }
-CE_INLINE int vd_first_equal(vd v, double x)
+CE_INLINE unsigned vd_equal_lanes(vd v, double x)
 {
     vdm m = vd_eq(v, vd_set1(x));
-    unsigned lanes = (unsigned)_mm256_movemask_pd(m.lo) | (unsigned)_mm256_movemask_pd(m.hi) << 4;
-    return __builtin_ctz(lanes | 1u << 8);
+    return (unsigned)_mm256_movemask_pd(m.lo) | (unsigned)_mm256_movemask_pd(m.hi) << 4;
 }
 CE_INLINE double vd_reduce_max(vd v)
 {

@@ -21,7 +21,7 @@
  *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
  *   zip_blocks_lo(a, b) zip_blocks_hi   the same within each block of 16 bytes
  *   even_blocks(a, b) odd_blocks(a, b)  blocks 0 and 2, or 1 and 3, of a, then of b
- *   first_equal(v, x)                   the first lane that equals x; the number of lanes if none does
+ *   equal_lanes(v, x)                   bit i: whether lane i equals x
  *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
  *
  *   vf_widen_lo(v) vf_widen_hi(v)       lanes 0-7 and 8-15 as doubles;  vf_narrow(lo, hi) rounds them back
@@ -122,10 +122,7 @@ CE_INLINE vf vf_zip_blocks_lo(vf a, vf b) { return _mm512_unpacklo_ps(a, b); }
 CE_INLINE vf vf_zip_blocks_hi(vf a, vf b) { return _mm512_unpackhi_ps(a, b); }
 CE_INLINE vf vf_even_blocks(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
 CE_INLINE vf vf_odd_blocks(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0xdd); }
-CE_INLINE int vf_first_equal(vf v, float x)
-{
-    return __builtin_ctz((unsigned)_mm512_cmp_ps_mask(v, _mm512_set1_ps(x), _CMP_EQ_OQ) | 1u << 16);
-}
+CE_INLINE unsigned vf_equal_lanes(vf v, float x) { return _mm512_cmp_ps_mask(v, _mm512_set1_ps(x), _CMP_EQ_OQ); }
 CE_INLINE float vf_reduce_max(vf v) { return _mm512_reduce_max_ps(v); }
 CE_INLINE vd vf_widen_lo(vf v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
 CE_INLINE vd vf_widen_hi(vf v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
@@ -196,10 +193,7 @@ CE_INLINE vd vd_zip_blocks_lo(vd a, vd b) { return _mm512_unpacklo_pd(a, b); }
 CE_INLINE vd vd_zip_blocks_hi(vd a, vd b) { return _mm512_unpackhi_pd(a, b); }
 CE_INLINE vd vd_even_blocks(vd a, vd b) { return _mm512_shuffle_f64x2(a, b, 0x88); }
 CE_INLINE vd vd_odd_blocks(vd a, vd b) { return _mm512_shuffle_f64x2(a, b, 0xdd); }
-CE_INLINE int vd_first_equal(vd v, double x)
-{
-    return __builtin_ctz((unsigned)_mm512_cmp_pd_mask(v, _mm512_set1_pd(x), _CMP_EQ_OQ) | 1u << 8);
-}
+CE_INLINE unsigned vd_equal_lanes(vd v, double x) { return _mm512_cmp_pd_mask(v, _mm512_set1_pd(x), _CMP_EQ_OQ); }
 CE_INLINE double vd_reduce_max(vd v) { return _mm512_reduce_max_pd(v); }
 CE_INLINE double vd_reduce_add(vd v)
 {

@@ -481,14 +481,14 @@ CE_INLINE ce_d ce_get_mantissa_d(ce_d v)
             lane[i] = x;                                                                                               \
         return vec##_load(lane);                                                                                       \
     }                                                                                                                  \
-    CE_INLINE int vec##_first_equal(vec a, T x)                                                                        \
+    CE_INLINE unsigned vec##_equal_lanes(vec a, T x)                                                                   \
     {                                                                                                                  \
         T lane[lanes];                                                                                                 \
-        int i = 0;                                                                                                     \
+        unsigned bits = 0;                                                                                             \
         vec##_store(lane, a);                                                                                          \
-        while (i < lanes && lane[i] != x)                                                                              \
-            i++;                                                                                                       \
-        return i;                                                                                                      \
+        for (int i = 0; i < lanes; i++)                                                                                \
+            bits |= (unsigned)(lane[i] == x) << i;                                                                     \
+        return bits;                                                                                                   \
     }                                                                                                                  \
     CE_INLINE vec vec##_lookup8(const T *table, vec z)                                                                 \
     {                                                                                                                  \

@@ -23,7 +23,7 @@
 #define v_select CE_V(select)
 #define v_set_lane CE_V(set_lane)
 #define v_lookup8 CE_V(lookup8)
-#define v_first_equal CE_V(first_equal)
+#define v_equal_lanes CE_V(equal_lanes)
 #define v_power CE_V(power)
 #define v_exponent_bits CE_V(exponent_bits)
 #define v_zip_lo CE_V(zip_lo)

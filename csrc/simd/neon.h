@@ -199,15 +199,14 @@ CE_INLINE vf vf_zip_blocks_hi(vf a, vf b)
 }
 CE_INLINE vf vf_even_blocks(vf a, vf b) { return (vf){a.a, a.c, b.a, b.c}; }
 CE_INLINE vf vf_odd_blocks(vf a, vf b) { return (vf){a.b, a.d, b.b, b.d}; }
-CE_INLINE int vf_first_equal(vf v, float x)
+CE_INLINE unsigned vf_equal_lanes(vf v, float x)
 {
-    static const uint32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    uint32x4_t none = vdupq_n_u32(16);
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    uint32x4_t bit = vld1q_u32(bits);
     vfm m = vf_eq(v, vf_set1(x));
-    uint32x4_t a = vminq_u32(vbslq_u32(m.a, vld1q_u32(numbers), none), vbslq_u32(m.b, vld1q_u32(numbers + 4), none));
-    uint32x4_t b =
-        vminq_u32(vbslq_u32(m.c, vld1q_u32(numbers + 8), none), vbslq_u32(m.d, vld1q_u32(numbers + 12), none));
-    return (int)vminvq_u32(vminq_u32(a, b));
+    uint32x4_t low = vorrq_u32(vandq_u32(m.a, bit), vandq_u32(m.b, vshlq_n_u32(bit, 4)));
+    uint32x4_t high = vorrq_u32(vandq_u32(m.c, vshlq_n_u32(bit, 8)), vandq_u32(m.d, vshlq_n_u32(bit, 12)));
+    return vaddvq_u32(vorrq_u32(low, high));
 }
 CE_INLINE float vf_reduce_max(vf v) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.a, v.c), vmaxq_f32(v.b, v.d))); }
 
@@ -377,15 +376,13 @@ CE_INLINE vd vd_zip_blocks_hi(vd a, vd b)
 }
 CE_INLINE vd vd_even_blocks(vd a, vd b) { return (vd){a.a, a.c, b.a, b.c}; }
 CE_INLINE vd vd_odd_blocks(vd a, vd b) { return (vd){a.b, a.d, b.b, b.d}; }
-CE_INLINE int vd_first_equal(vd v, double x)
+CE_INLINE unsigned vd_equal_lanes(vd v, double x)
 {
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    uint32x4_t bit = vld1q_u32(bits);
     vdm m = vd_eq(v, vd_set1(x));
     uint32x4_t low = vcombine_u32(vmovn_u64(m.a), vmovn_u64(m.b)), high = vcombine_u32(vmovn_u64(m.c), vmovn_u64(m.d));
-    static const uint32_t numbers[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    uint32x4_t none = vdupq_n_u32(8);
-    uint32x4_t first =
-        vminq_u32(vbslq_u32(low, vld1q_u32(numbers), none), vbslq_u32(high, vld1q_u32(numbers + 4), none));
-    return (int)vminvq_u32(first);
+    return vaddvq_u32(vorrq_u32(vandq_u32(low, bit), vandq_u32(high, vshlq_n_u32(bit, 4))));
 }
 CE_INLINE double vd_reduce_max(vd v) { return vmaxvq_f64(vmaxq_f64(vmaxq_f64(v.a, v.c), vmaxq_f64(v.b, v.d))); }
 CE_INLINE double vd_reduce_add(vd v)

@@ -193,15 +193,18 @@ static void t(test_lanes)(void)
     EXPECT_BITS("exponent_bits", v(exponent_bits)(x), (z[i] << (MANTISSA_BITS - 3)) & EXPONENT_MASK);
 }
 
-/* The first of two equal lanes, or none. */
-static void t(test_first_equal)(void)
+/* Two equal lanes, one or none. */
+static void t(test_equal_lanes)(void)
 {
     for (int lane = 0; lane <= LANES; lane++) {
         T a[LANES];
+        UINT wanted = 0;
         for (int i = 0; i < LANES; i++) {
-            a[i] = i == lane || i == lane + 3 ? (T)2 : i % 2 ? (T)NAN : (T)1;
+            int equal = i == lane || i == lane + 3;
+            a[i] = equal ? (T)2 : i % 2 ? (T)NAN : (T)1;
+            wanted |= (UINT)equal << i;
         }
-        t(expect_bits)("first_equal", lane, (UINT)v(first_equal)(v(load)(a), 2), (UINT)lane);
+        t(expect_bits)("equal_lanes", lane, (UINT)v(equal_lanes)(v(load)(a), 2), wanted);
     }
 }
 
@@ -268,7 +271,7 @@ static void t(test_memory)(void)
 static void t(test)(const struct guarded *memory, int rounds)
 {
     t(test_any)();
-    t(test_first_equal)();
+    t(test_equal_lanes)();
     for (int k = 0; k < rounds; k++) {
         t(test_arithmetic)();
         t(test_fma)();
