@@ -29,17 +29,17 @@ CE_STATIC void F(group_losses)(const struct ce_row_loss *a, int64_t first, const
     }
 }
 
-/* The factor of each row's gradient; 0 where ignored, and in lanes without a row. */
-CE_STATIC void F(index_scales)(const struct ce_row_loss *a, int64_t first, const struct F(group) * g,
-                               double scale[GROUP_MAX])
+/* The factor of each row's gradient; 0 where ignored, and in lanes without a row. To be called well before vectors of them are
+ * read: a vector of what was just stored number by number waits for all that was stored before, and computed. */
+CE_STATIC void F(index_scales)(const struct ce_row_loss *a, int64_t first, int n, double scale[GROUP_MAX])
 {
-    for (int i = g->n; i < GROUP_MAX; i++) {
+    for (int i = n; i < GROUP_MAX; i++) {
         scale[i] = 0;
     }
-    for (int i = 0; i < g->n; i++) {
+    for (int i = 0; i < n; i++) {
         scale[i] = F(is_ignored)(a, first + i) ? 0 : a->grad_scale;
     }
-    for (int i = 0; i < g->n && (a->grad_output || a->class_weight); i++) {
+    for (int i = 0; i < n && (a->grad_output || a->class_weight); i++) {
         int64_t r = first + i;
         scale[i] = F(is_ignored)(a, r) ? 0 : F(row_scale)(a, r);
         if (a->class_weight && scale[i] != 0) {
@@ -74,6 +74,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
+        F(index_scales)(a, first, g.n, scale);
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
             struct F(exps) exps = {NULL, NULL};
@@ -97,7 +98,6 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             continue;
         }
         F(group_inverses)(&g, 1);
-        F(index_scales)(a, first, &g, scale);
         F(target_grads)(&g, scale, at_target);
         F(group_factors)(&g, scale, &f);
         for (int i = 0; i < g.n; i++) {

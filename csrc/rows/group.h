@@ -23,13 +23,24 @@ CE_STATIC void F(group_clear)(struct F(group) * g, int n)
     }
 }
 
+CE_INLINE void F(set_one)(const struct F(group) * g, double field[GROUP_MAX], int i, double value)
+{
+    if (g->n < 8) {
+        vd_store(field, vd_set_lane(vd_load(field), i, value));
+    } else {
+        field[i] = value;
+    }
+}
+
+/* The vectors of a small group are read next. Of numbers just stored one by one they would wait until all that was stored before
+ * is in the cache: log_softmax and gradient of 1000 classes 3 to 4 % less. */
 CE_INLINE void F(group_set)(struct F(group) * g, int i, const struct F(row_sum) * row, double logit)
 {
-    g->sum_hi[i] = row->sum[0];
-    g->sum_lo[i] = row->sum[1];
-    g->shift[i] = row->shift;
-    g->base[i] = row->base;
-    g->logit[i] = logit;
+    F(set_one)(g, g->sum_hi, i, row->sum[0]);
+    F(set_one)(g, g->sum_lo, i, row->sum[1]);
+    F(set_one)(g, g->shift, i, row->shift);
+    F(set_one)(g, g->base, i, row->base);
+    F(set_one)(g, g->logit, i, logit);
 }
 
 /* Of rows i..i+7. */

@@ -27,7 +27,7 @@ CE_STATIC void F(tile_losses)(const struct ce_row_loss *a, int64_t first, const 
 CE_STATIC void F(tile_grads)(const struct ce_row_loss *a, int64_t first, ptrdiff_t n, T *exps, struct F(group) * g)
 {
     double scale[GROUP_MAX], at_target[GROUP_MAX];
-    F(index_scales)(a, first, g, scale);
+    F(index_scales)(a, first, g->n, scale);
     F(group_inverses)(g, 1);
     F(target_grads)(g, scale, at_target);
     F(tile_scale)(exps, n, g, scale);
