@@ -74,7 +74,9 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
-        F(index_scales)(a, first, g.n, scale);
+        if (a->grad.data) {
+            F(index_scales)(a, first, g.n, scale);
+        }
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
             struct F(exps) exps = {NULL, NULL};
