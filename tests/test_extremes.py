@@ -239,3 +239,17 @@ def test_log_softmax_backward_of_small_numbers(dtype, isa):
     g, y = np.array([[0, 1e6]], dtype), np.array([[far, 0]], dtype)
     expected = -np.exp(np.longdouble(y[0, 0])) * np.longdouble(g[0, 1])
     np.testing.assert_array_max_ulp(ce.log_softmax_backward(g, y)[0, 0], expected.astype(dtype), maxulp=2)
+
+
+@pytest.mark.parametrize("n_classes", [33, 65, 100, 300, 1000])
+@pytest.mark.parametrize("n_maxima", [1, 2])
+def test_a_maximum_is_left_out_of_the_sum_wherever_it_is(n_classes, n_maxima, dtype, isa):
+    """Left out once. Of a confident row nothing else keeps the digits of the other classes' sum."""
+    x = np.zeros((n_classes, n_classes), dtype)
+    for at in range(n_maxima):
+        x[np.arange(n_classes), (np.arange(n_classes) + 7 * at) % n_classes] = 30
+    minus_top = np.log1p(n_maxima - 1 + (n_classes - n_maxima) * np.exp(-30.0))
+    for rows in [x, *x[:, None]]:  # together, and one by one
+        got = ce.log_softmax(rows, axis=1)
+        assert_allclose(got[rows == 30], -minus_top, rtol=2 * np.finfo(dtype).eps)
+        assert_allclose(got[rows == 0], -30 - minus_top, rtol=2 * np.finfo(dtype).eps)
