@@ -176,6 +176,16 @@ def test_class_axis_first_middle_and_last_give_the_same_bits(case, variant, dtyp
                     assert_same(wanted, outcomes_last(last, axis))
 
 
+@pytest.mark.parametrize(("case", "variant"), **cases.select(kinds=("row_map", "row_loss", "row_map_backward")))
+def test_images(case, variant, dtype, isa):
+    """Positions behind the class axis: whole tiles, taken class by class where there are eight, and those left over."""
+    with cases.Every() as one:
+        for n_positions, n_classes in ((49, 100), (130, 19), (148, 3), (132, 40)):
+            last = cases.make_call(case, variant, (2, n_positions, n_classes), dtype, axis=2)
+            with one(n_positions, "positions,", n_classes, "classes"):
+                assert_same(outcomes(last), outcomes_last(last, 1))
+
+
 def outcomes_last(last, axis):
     """outcomes of the call with its class axis, the last, moved to axis; and the results moved back."""
     arguments = tuple(_axis_moved(a, last, axis) for a in last.arguments)

@@ -5,8 +5,9 @@
  * accumulator j mod LANES here), so that the bits do not depend on the layout. */
 
 /* Whether it is worth it. A tile must be one chunk; rows of adjacent classes, which are transposed, must not be too long, and
- * must fill the lanes: 9 rows of 16 take as long row by row. Up to BLOCK classes 4 do. Rows are streamed as they are, tiles
- * by a detour: of 128 classes or more and 134 MB rows are faster, by up to 30 % at 200. */
+ * must fill the lanes: 9 rows of 16 take as long row by row. Up to BLOCK classes 4 do. Of others that are not adjacent 4 rows
+ * of 16 are level, and one takes a fifth to a half of the time of a tile. Rows are streamed as they are, tiles by a detour: of
+ * 128 classes or more and 134 MB rows are faster, by up to 30 % at 200. */
 #define LANES_CLASSES_STREAMED 120
 CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes, int streamed)
 {
@@ -15,7 +16,7 @@ CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n
         return n_classes == 1;
     }
     if (m->class_stride != 1) {
-        return 1;
+        return n_classes <= BLOCK ? n_rows > 1 : 4 * n_rows > LANES;
     }
     if (n_classes > CE_LANES_CLASSES || (streamed && n_classes > LANES_CLASSES_STREAMED)) {
         return 0;
@@ -245,8 +246,9 @@ CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group)
 }
 
 /* Tiles that take each step together. The steps of a tile wait for each other, the logarithms for the sums, and vectors for
- * numbers that were stored one by one; those of several tiles do not. */
-#define TILES 4
+ * numbers that were stored one by one; those of several tiles do not. Of rows that are not adjacent half as many: more do not
+ * gain. */
+#define TILES 8
 
 struct F(batch) {
     int n; /* tiles */
@@ -280,25 +282,29 @@ CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t
     }
 }
 
-/* The next tiles, all lanes of their groups in a known state. */
+/* The next tiles. Their groups get what not every sum sets; lanes that no row uses are summed too. */
 CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input, int64_t first, int64_t n_rows,
                              ptrdiff_t n_classes, int far, void *scratch)
 {
-    int64_t most = n_classes * TILES <= BATCH_CLASSES ? TILES
-                   : n_classes >= BATCH_CLASSES       ? 1
-                                                      : BATCH_CLASSES / n_classes;
-    for (b->n = 0; b->n < most && first < n_rows; b->n++, first += LANES) {
+    int most = input->class_stride == 1 ? TILES / 2 : TILES;
+    if (n_classes * most > BATCH_CLASSES) {
+        most = n_classes >= BATCH_CLASSES ? 1 : (int)(BATCH_CLASSES / n_classes);
+    }
+    int64_t row = first;
+    for (b->n = 0; b->n < most && row < n_rows; b->n++, row += LANES) {
         struct F(group) *g = &b->g[b->n];
-        F(group_clear)(g, n_rows - first < LANES ? (int)(n_rows - first) : LANES);
-        for (int i = 0; i < GROUP_MAX; i++) {
-            g->logit[i] = -INFINITY;
+        g->n = F(rows_of_tile)(row, n_rows);
+        for (int i = 0; i < LANES; i += 8) {
+            vd_store(g->sum_lo + i, vd_set1(0));
+            vd_store(g->base + i, vd_set1(0));
+            vd_store(g->logit + i, vd_set1(-INFINITY));
         }
         b->tile[b->n] = (T *)scratch + 3 * b->n * n_classes * LANES;
         b->exps[b->n] = b->tile[b->n] + n_classes * LANES;
         b->prob[b->n] = b->exps[b->n] + n_classes * LANES; /* for who needs it */
-        F(tile_load)(input, first, g->n, n_classes, b->tile[b->n]);
     }
-    F(ask_for_rows)(input, first, b->n * LANES, n_rows, n_classes, far);
+    F(tiles_load)(input, first, n_rows, b->n, n_classes, b->tile);
+    F(ask_for_rows)(input, row, b->n * LANES, n_rows, n_classes, far);
 }
 
 CE_INLINE V F(copied_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
@@ -307,19 +313,22 @@ CE_INLINE V F(copied_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
     return v_load((const T *)row + j);
 }
 
-/* A tile to where its rows belong. Past the cache go whole lines alone: its rows, put in order in `spare`, are one long row
- * where they have no gaps (tile_writer). */
-CE_STATIC void F(tile_write)(struct F(writer) * w, const struct ce_matrix *output, int64_t first, int n,
-                             ptrdiff_t n_classes, const T *tile, T *spare)
+/* Tiles to where their rows belong. Past the cache go whole lines alone: the rows of a tile, put in order in `spare`, are one
+ * long row where they have no gaps (tile_writer). */
+CE_STATIC void F(tiles_write)(struct F(writer) * w, const struct ce_matrix *output, int64_t first, int64_t n_rows,
+                              int n_tiles, ptrdiff_t n_classes, T *const tile[], T *const spare[])
 {
     if (!w->stream) {
-        F(tile_store)(output, first, n, n_classes, tile);
+        F(tiles_store)(output, first, n_rows, n_tiles, n_classes, tile);
         return;
     }
-    struct ce_matrix rows = {spare, n_classes, 1};
-    F(tile_store)(&rows, 0, n, n_classes, tile);
-    F(write_row)(w, (T *)output->data + first * n_classes, n * n_classes, F(copied_at), spare,
-                 (struct F(special)){-1, 0});
+    for (int k = 0; k < n_tiles; k++, first += LANES) {
+        struct ce_matrix rows = {spare[k], n_classes, 1};
+        int n = F(rows_of_tile)(first, n_rows);
+        F(tile_store)(&rows, 0, n, n_classes, tile[k]);
+        F(write_row)(w, (T *)output->data + first * n_classes, n * n_classes, F(copied_at), spare[k],
+                     (struct F(special)){-1, 0});
+    }
 }
 
 /* A row of one class: `value`, and NaN where the logit is not finite. */
@@ -365,9 +374,7 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
             F(group_inverses)(&b.g[k], 0);
             F(tile_scale)(b.exps[k], n, &b.g[k], ones);
         }
-        for (int k = 0; k < b.n; k++) {
-            F(tile_write)(&w, &a->output, first + k * LANES, b.g[k].n, n, b.exps[k], b.tile[k]);
-        }
+        F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.exps, b.tile);
     }
     F(finish_writing)(&w);
 }
@@ -455,8 +462,8 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             F(tile_log_probabilities)(b.tile[k], n, max[k], &b.g[k]);
-            F(tile_write)(&w, &a->output, first + k * LANES, b.g[k].n, n, b.tile[k], b.exps[k]);
         }
+        F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.tile, b.exps);
     }
     F(finish_writing)(&w);
 }

@@ -87,8 +87,8 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
         for (int k = 0; k < b.n && a->grad.data; k++) {
             F(tile_grads)(a, first + k * LANES, n, b.exps[k], &b.g[k]);
         }
-        for (int k = 0; k < b.n && a->grad.data; k++) {
-            F(tile_write)(&w, &a->grad, first + k * LANES, b.g[k].n, n, b.exps[k], b.tile[k]);
+        if (a->grad.data) {
+            F(tiles_write)(&w, &a->grad, first, a->n_rows, b.n, n, b.exps, b.tile);
         }
     }
     F(finish_writing)(&w);

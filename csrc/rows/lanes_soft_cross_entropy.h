@@ -218,12 +218,12 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
         F(ask_for_rows)(&a->grad, batch, b.n * LANES, a->n_rows, n, a->stream);
         F(ask_for_rows)(&a->hess, batch, b.n * LANES, a->n_rows, n, a->stream);
         F(batch_sum_below_max)(&b, n, max);
+        if (a->prob.data) {
+            F(tiles_load)(&a->prob, batch, a->n_rows, b.n, n, b.prob);
+        }
         for (int k = 0; k < b.n; k++) {
             int64_t first = batch + k * LANES;
             struct F(group) *g = &b.g[k];
-            if (a->prob.data) {
-                F(tile_load)(&a->prob, first, g->n, n, b.prob[k]);
-            }
             if (a->grad.data) {
                 F(group_inverses)(g, 1);
             }
@@ -237,14 +237,14 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
                                        a->hess.data ? b.tile[k] + i : NULL);
                 }
             }
-            if (a->grad.data) {
-                F(tile_zero_ignored)(a, first, g->n, b.exps[k]);
-                F(tile_store)(&a->grad, first, g->n, n, b.exps[k]);
-            }
-            if (a->hess.data) {
-                F(tile_zero_ignored)(a, first, g->n, b.tile[k]);
-                F(tile_store)(&a->hess, first, g->n, n, b.tile[k]);
-            }
+            F(tile_zero_ignored)(a, first, g->n, b.exps[k]);
+            F(tile_zero_ignored)(a, first, g->n, b.tile[k]);
+        }
+        if (a->grad.data) {
+            F(tiles_store)(&a->grad, batch, a->n_rows, b.n, n, b.exps);
+        }
+        if (a->hess.data) {
+            F(tiles_store)(&a->hess, batch, a->n_rows, b.n, n, b.tile);
         }
     }
 }

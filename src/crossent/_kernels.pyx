@@ -46,6 +46,7 @@ cnp.import_array()
 cdef enum:
     ROW_BLOCK_ELEMENTS = 65536
     MAX_BLOCK_ROWS = 1024
+    TILE_ROWS = 16  # the kernels of short rows take so many at a time
     # nll_loss reads one element of a row, however long: between blocks fewer reads are under way.
     NLL_BLOCKS = 64
     LEAST_NLL_BLOCK_ROWS = 128
