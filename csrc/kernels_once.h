@@ -14,6 +14,7 @@
 #include "rows/lanes_soft_cross_entropy.h"
 #include "rows/nll_loss.h"
 #include "rows/backward.h"
+#include "rows/lanes_backward.h"
 #include "elements/maps.h"
 #include "elements/outcomes.h"
 #include "elements/bce_sum.h"

@@ -186,6 +186,16 @@ def test_images(case, variant, dtype, isa):
                 assert_same(outcomes(last), outcomes_last(last, 1))
 
 
+@pytest.mark.parametrize(("case", "variant"), **cases.select(kinds=("row_map", "row_map_backward"), keeps_shape=True))
+def test_images_over_the_input(case, variant, dtype, isa):
+    """Tiles that are written where others are yet to be read."""
+    for n_positions, n_classes in ((49, 100), (130, 19), (148, 3)):
+        call = cases.make_call(case, variant, (2, n_classes, n_positions), dtype, axis=1)
+        wanted, over = call.unreduced(), call.arguments[0].copy()
+        call.with_arguments(over, *call.arguments[1:]).unreduced(out=over)
+        assert cases.same_bits(over, wanted)
+
+
 def outcomes_last(last, axis):
     """outcomes of the call with its class axis, the last, moved to axis; and the results moved back."""
     arguments = tuple(_axis_moved(a, last, axis) for a in last.arguments)

@@ -9,10 +9,9 @@ CE_INLINE W F(products)(const T *g, const T *y, ptrdiff_t n)
     return y ? w_mul(v, w_from(F(load_wide)(y, n, 0))) : v;
 }
 
-/* Their sum. Four at a time, so that the additions do not wait for each other. */
+/* Their sum, in every lane. Four at a time, so that the additions do not wait for each other. */
 CE_INLINE W F(sum_of_products)(const T *g, const T *y, ptrdiff_t n)
 {
-    double total[2];
     struct vd2 zero = {vd_set1(0), vd_set1(0)}, sums[4] = {zero, zero, zero, zero};
     ptrdiff_t j = 0;
     for (; j + 32 <= n; j += 32) {
@@ -20,51 +19,69 @@ CE_INLINE W F(sum_of_products)(const T *g, const T *y, ptrdiff_t n)
             w_accumulate(&sums[k], F(products)(g + j + 8 * k, y ? y + j + 8 * k : NULL, 8));
         }
     }
+    for (int k = 1; k < 4; k++) {
+        w_merge(&sums[0], sums[k]);
+    }
     for (; j < n; j += 8) {
         w_accumulate(&sums[0], F(products)(g + j, y ? y + j : NULL, n - j));
     }
-    for (int k = 1; k < 4; k++) {
-        w_accumulate(&sums[0], w_join(sums[k]));
-    }
-    F(total_of)(sums[0], total);
-    return w_pair(total[0], total[1]);
+    return w_total(sums[0]);
 }
 
-/* A row's sum as two numbers of T, times a power of two so that it is not too large for them. */
+/* Sums of rows as two numbers of T, times a power of two so that they are not too large for them. */
 struct F(split) {
     V hi, lo, unit, per_unit;
 };
 
-CE_INLINE struct F(split) F(split_sum)(W sum)
+/* A sum to a lane. */
+CE_INLINE struct F(split) F(split_sums)(const W sum[WIDE_PARTS])
 {
-    T hi[8], lo[8];
-    double unit = fabs(F(first_lane)(w_round(sum))) > T_MAX / 16 ? 0x1p-64 : 1;
-    W scaled = w_mul(sum, w_set1(unit));
-    F(store_wide)(hi, w_round(scaled), 8);
-    F(store_wide)(lo, w_round(w_sub(scaled, w_set1(hi[0]))), 8);
-    int finite = fabs((double)hi[0]) <= T_MAX;
-    return (struct F(split)){v_set1(hi[0]), v_set1(finite ? lo[0] : 0), v_set1((T)unit), v_set1((T)(1 / unit))};
+    vd unit[WIDE_PARTS], per_unit[WIDE_PARTS], hi[WIDE_PARTS], lo[WIDE_PARTS];
+    struct F(split) s;
+    W scaled[WIDE_PARTS];
+    for (int k = 0; k < WIDE_PARTS; k++) {
+        vdm large = vd_lt(vd_set1(T_MAX / 16), vd_abs(w_round(sum[k])));
+        unit[k] = vd_select(large, vd_set1(0x1p-64), vd_set1(1));
+        per_unit[k] = vd_select(large, vd_set1(0x1p64), vd_set1(1));
+        scaled[k] = w_mul(sum[k], w_from(unit[k]));
+        hi[k] = w_round(scaled[k]);
+    }
+    s.hi = F(narrow)(hi);
+    F(widen)(s.hi, hi);
+    for (int k = 0; k < WIDE_PARTS; k++) {
+        lo[k] =
+            vd_select(vd_lt(vd_abs(hi[k]), vd_set1(INFINITY)), w_round(w_sub(scaled[k], w_from(hi[k]))), vd_set1(0));
+    }
+    s.lo = F(narrow)(lo);
+    s.unit = F(narrow)(unit);
+    s.per_unit = F(narrow)(per_unit);
+    return s;
 }
 
-/* y (g - sum): the difference in two parts, the product rounded once. */
-CE_INLINE V F(times_rest)(V y, V g, const struct F(split) * sum)
+/* y (g - sum). The first difference is exact where it cancels; each of the three operations rounds once. */
+CE_INLINE V F(times_rest)(V y, V g, const struct F(split) * sum) { return v_mul(y, v_sub(v_sub(g, sum->hi), sum->lo)); }
+
+/* The same if a sum is very large. */
+CE_INLINE V F(times_rest_scaled)(V y, V g, const struct F(split) * sum)
 {
-    g = v_mul(g, sum->unit);
-    V hi = v_sub(g, sum->hi), back = v_sub(hi, g);
-    V lo = v_sub(v_sub(v_sub(g, v_sub(hi, back)), v_add(sum->hi, back)), sum->lo);
-    lo = v_select(v_lt(v_abs(hi), v_set1(INFINITY)), lo, v_set1(0));
-    return v_mul(v_fma(y, hi, v_mul(y, lo)), sum->per_unit);
+    return v_mul(F(times_rest)(y, v_mul(g, sum->unit), sum), sum->per_unit);
 }
+
+CE_INLINE int F(any_scaled)(const struct F(split) * sum) { return v_any(v_lt(sum->unit, v_set1(1))); }
 
 CE_STATIC void F(softmax_backward_row)(const T *g, const T *y, ptrdiff_t n, T *out)
 {
-    struct F(split) sum = F(split_sum)(F(sum_of_products)(g, y, n));
+    W sums[2];
+    sums[0] = sums[1] = F(sum_of_products)(g, y, n);
+    struct F(split) sum = F(split_sums)(sums);
+    int scaled = F(any_scaled)(&sum);
     ptrdiff_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
+    for (; j + LANES <= n && !scaled; j += LANES) {
         v_store(out + j, F(times_rest)(v_load(y + j), v_load(g + j), &sum));
     }
-    if (j < n) {
-        v_store_part(out + j, F(times_rest)(v_load_part(y + j, n - j, 0), v_load_part(g + j, n - j, 0), &sum), n - j);
+    for (; j < n; j += LANES) {
+        v_store_part(out + j, F(times_rest_scaled)(v_load_part(y + j, n - j, 0), v_load_part(g + j, n - j, 0), &sum),
+                     n - j);
     }
 }
 
@@ -90,36 +107,47 @@ CE_INLINE struct F(shifted_sum) F(shift_sum)(W sum)
                                    vd_select(large, one, down)};
 }
 
-/* n vectors (a constant) of eight classes, of which `left` are left: g - e^y sum. */
-CE_INLINE void F(minus_share)(int n, const T *g, const T *y, ptrdiff_t left, const struct F(shifted_sum) * s, T *out)
+/* Where vectors of g, y and the result lie: vector i of g at g + i * g_step. */
+struct F(backward_vectors) {
+    const T *g, *y;
+    T *out;
+    ptrdiff_t g_step, y_step, out_step;
+};
+
+/* Of n vectors (a constant), c and those after it, eight numbers `at` a place, of which `left` are left: g - e^y sum. */
+CE_INLINE void F(minus_share)(int n, const struct F(backward_vectors) * t, ptrdiff_t c, int at, ptrdiff_t left,
+                              const struct F(shifted_sum) * s)
 {
     vd x[CE_INTERLEAVE], scale[CE_INTERLEAVE], tail[CE_INTERLEAVE], from[CE_INTERLEAVE];
     for (int i = 0; i < n; i++) {
-        x[i] = F(load_wide)(y + 8 * i, left, 0);
-        from[i] = F(load_wide)(g + 8 * i, left, 0);
+        x[i] = F(load_wide)(t->y + (c + i) * t->y_step + at, left, 0);
+        from[i] = F(load_wide)(t->g + (c + i) * t->g_step + at, left, 0);
     }
     exp_parts_of_f64(n, x, &s->shift, scale, tail);
     for (int i = 0; i < n; i++) {
         W share = w_mul(w_join(vd_fast_two_sum(scale[i], vd_mul(scale[i], tail[i]))), s->sum);
         share = w_scale(share, s->after);
-        F(store_wide)(out + 8 * i, w_round(w_sub(w_from(from[i]), share)), left);
+        F(store_wide)(t->out + (c + i) * t->out_step + at, w_round(w_sub(w_from(from[i]), share)), left);
     }
 }
 
 CE_STATIC void F(log_softmax_backward_row)(const T *g, const T *y, ptrdiff_t n, T *out)
 {
     struct F(shifted_sum) sum = F(shift_sum)(F(sum_of_products)(g, NULL, n));
-    ptrdiff_t j = 0;
-    for (; j + 8 * CE_INTERLEAVE <= n; j += 8 * CE_INTERLEAVE) {
-        F(minus_share)(CE_INTERLEAVE, g + j, y + j, 8, &sum, out + j);
+    struct F(backward_vectors) t = {g, y, out, 8, 8, 8};
+    ptrdiff_t c = 0;
+    for (; 8 * (c + CE_INTERLEAVE) <= n; c += CE_INTERLEAVE) {
+        F(minus_share)(CE_INTERLEAVE, &t, c, 0, 8, &sum);
     }
-    for (; j < n; j += 8) {
-        F(minus_share)(1, g + j, y + j, n - j, &sum, out + j);
+    for (; 8 * c < n; c++) {
+        F(minus_share)(1, &t, c, 0, n - 8 * c, &sum);
     }
 }
 #undef LOG_SHIFT
 
-CE_STATIC void F(map_backward)(const struct ce_row_map_backward *a, void (*row)(const T *, const T *, ptrdiff_t, T *))
+typedef void F(backward_row)(const T *g, const T *y, ptrdiff_t n, T *out);
+
+CE_STATIC void F(rows_backward)(const struct ce_row_map_backward *a, F(backward_row) * row)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int step = ce_group_rows(n);
@@ -133,10 +161,4 @@ CE_STATIC void F(map_backward)(const struct ce_row_map_backward *a, void (*row)(
         }
         F(unpack_rows)(&a->grad_input, first, rows, n, out);
     }
-}
-
-CE_STATIC void F(softmax_backward)(const struct ce_row_map_backward *a) { F(map_backward)(a, F(softmax_backward_row)); }
-CE_STATIC void F(log_softmax_backward)(const struct ce_row_map_backward *a)
-{
-    F(map_backward)(a, F(log_softmax_backward_row));
 }

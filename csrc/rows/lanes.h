@@ -250,6 +250,15 @@ CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group)
  * gain. */
 #define TILES 8
 
+CE_INLINE int F(tiles_at_once)(const struct ce_matrix *m, int64_t first, int64_t n_rows, ptrdiff_t n_classes)
+{
+    int64_t most = m->class_stride == 1 ? TILES / 2 : TILES, left = (n_rows - first + LANES - 1) / LANES;
+    if (n_classes * most > BATCH_CLASSES) {
+        most = n_classes >= BATCH_CLASSES ? 1 : BATCH_CLASSES / n_classes;
+    }
+    return (int)(most < left ? most : left);
+}
+
 struct F(batch) {
     int n; /* tiles */
     struct F(group) g[TILES];
@@ -286,12 +295,9 @@ CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t
 CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input, int64_t first, int64_t n_rows,
                              ptrdiff_t n_classes, int far, void *scratch)
 {
-    int most = input->class_stride == 1 ? TILES / 2 : TILES;
-    if (n_classes * most > BATCH_CLASSES) {
-        most = n_classes >= BATCH_CLASSES ? 1 : (int)(BATCH_CLASSES / n_classes);
-    }
+    int n_tiles = F(tiles_at_once)(input, first, n_rows, n_classes);
     int64_t row = first;
-    for (b->n = 0; b->n < most && row < n_rows; b->n++, row += LANES) {
+    for (b->n = 0; b->n < n_tiles; b->n++, row += LANES) {
         struct F(group) *g = &b->g[b->n];
         g->n = F(rows_of_tile)(row, n_rows);
         for (int i = 0; i < LANES; i += 8) {
