@@ -110,22 +110,7 @@ CE_INLINE void w64_accumulate(struct vd2 *sum, w64 a)
 }
 
 CE_INLINE void w64_clear(struct vd2 *sum) { sum->hi = sum->lo = vd_set1(0); }
-/* Lane by lane, another such sum; and the sum of all lanes, in every lane. */
 CE_INLINE void w64_merge(struct vd2 *sum, struct vd2 a) { w64_accumulate(sum, a); }
-CE_INLINE w64 w64_total(struct vd2 sum)
-{
-    double total[2] = {vd_reduce_add(sum.hi), 0};
-    if (fabs(total[0]) < INFINITY) {
-        vd2_total(sum, total);
-    }
-    return w64_pair(total[0], total[1]);
-}
-/* A pair as a number with its low part below the last digit of the high one. */
-CE_INLINE w64 w64_normal(struct vd2 a)
-{
-    vd hi = vd_add(a.hi, a.lo);
-    return w64_tidy((struct vd2){hi, vd_add(vd_sub(a.hi, hi), a.lo)});
-}
 
 CE_INLINE w32 w32_join(struct vd2 a) { return vd_add(a.hi, a.lo); }
 CE_INLINE w32 w32_scale(w32 a, vd power) { return vd_mul(a, power); } /* of two */
@@ -134,8 +119,6 @@ CE_INLINE w32 w32_set_lane(w32 a, ptrdiff_t i, double x) { return vd_set_lane(a,
 CE_INLINE void w32_accumulate(struct vd2 *sum, w32 a) { sum->hi = vd_add(sum->hi, a); }
 CE_INLINE void w32_clear(struct vd2 *sum) { sum->hi = vd_set1(0); } /* the low part is never looked at */
 CE_INLINE void w32_merge(struct vd2 *sum, struct vd2 a) { sum->hi = vd_add(sum->hi, a.hi); }
-CE_INLINE w32 w32_total(struct vd2 sum) { return vd_set1(vd_reduce_add(sum.hi)); }
-CE_INLINE w32 w32_normal(struct vd2 a) { return a.hi; }
 CE_INLINE w32 w32_from(vd a) { return a; }
 CE_INLINE w32 w32_set1(double a) { return vd_set1(a); }
 CE_INLINE vd w32_round(w32 a) { return a; }

@@ -25,7 +25,7 @@ CE_INLINE W F(sum_of_products)(const T *g, const T *y, ptrdiff_t n)
     for (; j < n; j += 8) {
         w_accumulate(&sums[0], F(products)(g + j, y ? y + j : NULL, n - j));
     }
-    return w_total(sums[0]);
+    return F(sum_of_lanes)(sums[0]);
 }
 
 /* Sums of rows as two numbers of T, times a power of two so that they are not too large for them. */

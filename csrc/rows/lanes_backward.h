@@ -2,65 +2,52 @@
  *
  * There is little to compute, so rows that are adjacent are not copied into tiles: they are read twice where they lie. */
 
-/* Class c of LANES rows, to eight sums a vector. */
-CE_INLINE void F(accumulate_class)(struct vd2 sums[WIDE_PARTS], const struct F(backward_vectors) * t, int has_y,
-                                   ptrdiff_t c)
+/* Class c of LANES rows, to the sum `at` of each vector. */
+CE_INLINE void F(accumulate_class)(struct vd2 sums[WIDE_PARTS][8], int at, const struct F(backward_vectors) * t,
+                                   int has_y, ptrdiff_t c)
 {
     for (int i = 0; i < WIDE_PARTS; i++) {
         const T *y = has_y ? t->y + c * t->y_step + 8 * i : NULL;
-        w_accumulate(&sums[i], F(products)(t->g + c * t->g_step + 8 * i, y, 8));
+        w_accumulate(&sums[i][at], F(products)(t->g + c * t->g_step + 8 * i, y, 8));
     }
 }
 
-/* Classes l, l + 8, ... below `whole`, a multiple of 32. */
-CE_INLINE void F(accumulate_whole)(struct vd2 sums[WIDE_PARTS], const struct F(backward_vectors) * t, int has_y, int l,
-                                   ptrdiff_t whole)
+/* Classes l, l + 8, ... below `whole`, a multiple of 32, to sum l. */
+CE_INLINE void F(accumulate_whole)(struct vd2 sums[WIDE_PARTS][8], int l, const struct F(backward_vectors) * t,
+                                   int has_y, ptrdiff_t whole)
 {
-    struct vd2 four[4][WIDE_PARTS];
-    for (int k = 0; k < 4; k++) {
-        for (int i = 0; i < WIDE_PARTS; i++) {
-            w_clear(&four[k][i]);
-        }
+    struct vd2 four[WIDE_PARTS][8];
+    for (int k = 0; k < 4 * WIDE_PARTS; k++) {
+        w_clear(&four[k / 4][k % 4]);
     }
     for (ptrdiff_t j = l; j < whole; j += 32) {
         for (int k = 0; k < 4; k++) {
-            F(accumulate_class)(four[k], t, has_y, j + 8 * k);
+            F(accumulate_class)(four, k, t, has_y, j + 8 * k);
         }
     }
-    for (int i = 0; i < WIDE_PARTS; i++) {
-        for (int k = 0; k < 4; k++) {
-            w_merge(&sums[i], four[k][i]);
-        }
+    for (int k = 0; k < 4 * WIDE_PARTS; k++) {
+        w_merge(&sums[k / 4][l], four[k / 4][k % 4]);
     }
 }
 
 /* The sums of the rows. Class j of one row is added in lane j mod 8 there; here that is a vector. */
-CE_INLINE void F(sums_of_products)(const struct F(backward_vectors) * t, int has_y, ptrdiff_t n, W sums[WIDE_PARTS])
+CE_INLINE void F(sums_of_products)(const struct F(backward_vectors) * t, int has_y, ptrdiff_t n, W result[WIDE_PARTS])
 {
-    struct vd2 lane[8][WIDE_PARTS];
+    struct vd2 sums[WIDE_PARTS][8];
     ptrdiff_t whole = n & -(ptrdiff_t)32;
-    int width = n > 4 ? 8 : n > 2 ? 4 : 2;
-    for (int l = 0; l < width; l++) {
+    for (int l = 0; l < ce_sums_in_use(n); l++) {
         for (int i = 0; i < WIDE_PARTS; i++) {
-            w_clear(&lane[l][i]);
+            w_clear(&sums[i][l]);
         }
         if (whole > 0) {
-            F(accumulate_whole)(lane[l], t, has_y, l, whole);
+            F(accumulate_whole)(sums, l, t, has_y, whole);
         }
     }
     for (ptrdiff_t c = whole; c < n; c++) {
-        F(accumulate_class)(lane[c & 7], t, has_y, c);
-    }
-    while (width > 1) { /* the tree of w_total */
-        width /= 2;
-        for (int l = 0; l < width; l++) {
-            for (int i = 0; i < WIDE_PARTS; i++) {
-                w_merge(&lane[l][i], lane[l + width][i]);
-            }
-        }
+        F(accumulate_class)(sums, c & 7, t, has_y, c);
     }
     for (int i = 0; i < WIDE_PARTS; i++) {
-        sums[i] = w_normal(lane[0][i]);
+        result[i] = F(sum_of_eight)(sums[i], n);
     }
 }
 

@@ -28,41 +28,19 @@ CE_INLINE vdm F(tile_not_max)(const struct F(tile_soft) * s, ptrdiff_t c, vd x)
     return vd_eq(x, F(load_wide)(s->rest + c * LANES, 8, 0));
 }
 
-/* sum_of_lanes for a row to a lane. */
-CE_INLINE W F(sum_of_eight)(struct vd2 sums[8])
-{
-    for (int width = 4; width >= 1; width /= 2) {
-        for (int i = 0; i < width; i++) {
-#if WIDE_PARTS == 2
-            sums[i].hi = vd_add(sums[i].hi, sums[i + width].hi);
-#else
-            struct vd2 t = vd_two_sum(sums[i].hi, sums[i + width].hi);
-            sums[i] = (struct vd2){t.hi, vd_add(sums[i].lo, vd_add(t.lo, sums[i + width].lo))};
-#endif
-        }
-    }
-#if WIDE_PARTS == 2
-    return sums[0].hi;
-#else
-    vdm finite = vd_lt(vd_abs(sums[0].hi), vd_set1(INFINITY));
-    vd hi = vd_add(sums[0].hi, sums[0].lo), lo = vd_add(vd_sub(sums[0].hi, hi), sums[0].lo);
-    return (W){vd_select(finite, hi, sums[0].hi), vd_select(finite, lo, vd_set1(0))};
-#endif
-}
-
 CE_STATIC struct F(soft_sums) F(tile_smoothed_sum)(const struct F(tile_soft) * s)
 {
     struct vd2 gaps[8];
     vd unit = F(unit_for)(s->max);
     W top = w_from(vd_mul(s->max, unit));
-    for (int l = 0; l < 8; l++) {
-        gaps[l] = (struct vd2){vd_set1(0), vd_set1(0)};
+    for (int l = 0; l < ce_sums_in_use(s->common.n); l++) {
+        w_clear(&gaps[l]);
         for (ptrdiff_t c = l; c < s->common.n && s->common.smoothing != 0; c += 8) {
             w_accumulate(&gaps[l], w_sub(top, w_from(vd_mul(F(load_wide)(s->x + c * LANES, 8, 0), unit))));
         }
     }
     W gap = w_sub(top, w_from(vd_mul(s->at_target, unit)));
-    struct F(soft_sums) sums = F(smoothed_sums)(&s->common, gap, F(sum_of_eight)(gaps), s->hit);
+    struct F(soft_sums) sums = F(smoothed_sums)(&s->common, gap, F(sum_of_eight)(gaps, s->common.n), s->hit);
     sums.terms = w_scale(sums.terms, vd_div(vd_set1(1), unit));
     return sums;
 }
@@ -72,11 +50,13 @@ CE_STATIC struct F(soft_sums) F(tile_soft_sum)(const struct F(tile_soft) * s)
     if (!s->prob && !s->common.class_weight) {
         return F(tile_smoothed_sum)(s);
     }
-    struct vd2 zero = {vd_set1(0), vd_set1(0)}, terms[8], all[8], below[8];
+    struct vd2 terms[8], all[8], below[8];
     vd unit = F(unit_for)(s->max);
     W top = w_from(vd_mul(s->max, unit));
-    for (int l = 0; l < 8; l++) {
-        terms[l] = all[l] = below[l] = zero;
+    for (int l = 0; l < ce_sums_in_use(s->common.n); l++) {
+        w_clear(&terms[l]);
+        w_clear(&all[l]);
+        w_clear(&below[l]);
         for (ptrdiff_t c = l; c < s->common.n; c += 8) {
             vd x = F(load_wide)(s->x + c * LANES, 8, 0);
             W a = F(tile_coefficients)(s, c), down = w_sub(top, w_from(vd_mul(x, unit)));
@@ -86,8 +66,8 @@ CE_STATIC struct F(soft_sums) F(tile_soft_sum)(const struct F(tile_soft) * s)
             w_accumulate(&below[l], w_select(F(tile_not_max)(s, c, x), a, w_set1(0)));
         }
     }
-    return (struct F(soft_sums)){w_scale(F(sum_of_eight)(terms), vd_div(vd_set1(1), unit)), F(sum_of_eight)(all),
-                                 F(sum_of_eight)(below)};
+    return (struct F(soft_sums)){w_scale(F(sum_of_eight)(terms, s->common.n), vd_div(vd_set1(1), unit)),
+                                 F(sum_of_eight)(all, s->common.n), F(sum_of_eight)(below, s->common.n)};
 }
 
 /* The losses of rows i..i+7 of a group; 0 where ignored. */

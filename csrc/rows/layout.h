@@ -34,6 +34,9 @@ CE_INLINE int ce_group_rows(int64_t n_classes)
  * 16.2 ms instead of 18.5, softmax 14.7 instead of 16.3; three and four rows measured the same as two. */
 #define ROWS_AHEAD 2
 
+/* Eight sums over n classes, class j in sum j mod 8, of which so many are looked at. */
+CE_INLINE int ce_sums_in_use(int64_t n_classes) { return n_classes > 4 ? 8 : n_classes > 2 ? 4 : 2; }
+
 #define BATCH_CLASSES 256 /* of tiles that are worked on together (lanes.h), so that they stay in a first-level cache */
 
 CE_INLINE ptrdiff_t ce_chunks(int64_t n_classes) { return (ptrdiff_t)((n_classes + CHUNK - 1) / CHUNK); }

@@ -43,18 +43,6 @@ struct F(soft_sums) {
     W terms, all, below; /* a_c (m - x_c); a_c; a_c for c != argmax */
 };
 
-/* The lanes of a sum added: class j's is j mod 8, also where a row is a lane (lanes_soft_cross_entropy.h). */
-CE_INLINE W F(sum_of_lanes)(struct vd2 sum)
-{
-#if WIDE_PARTS == 2
-    return vd_set1(vd_reduce_add(sum.hi));
-#else
-    double total[2];
-    F(total_of)(sum, total);
-    return w_pair(total[0], total[1]);
-#endif
-}
-
 /* m - x must not overflow: a power of two for both. */
 CE_INLINE vd F(unit_for)(vd max)
 {

@@ -64,6 +64,35 @@ CE_INLINE void F(total_of)(struct vd2 sum, double total[2])
     }
 }
 
+/* Sums over the classes of a row, class j in lane j mod 8: the lanes added, in every lane. */
+CE_INLINE W F(sum_of_lanes)(struct vd2 sum)
+{
+#if WIDE_PARTS == 2
+    return vd_set1(vd_reduce_add(sum.hi));
+#else
+    double total[2];
+    F(total_of)(sum, total);
+    return w_pair(total[0], total[1]);
+#endif
+}
+
+/* The same with a row to a lane: class j in sum j mod 8. Of n classes so many are looked at. */
+CE_INLINE W F(sum_of_eight)(struct vd2 sums[8], ptrdiff_t n)
+{
+    for (int width = ce_sums_in_use(n) / 2; width >= 1; width /= 2) {
+        for (int i = 0; i < width; i++) {
+            w_merge(&sums[i], sums[i + width]);
+        }
+    }
+#if WIDE_PARTS == 2
+    return sums[0].hi;
+#else
+    vdm finite = vd_lt(vd_abs(sums[0].hi), vd_set1(INFINITY));
+    vd hi = vd_add(sums[0].hi, sums[0].lo), lo = vd_add(vd_sub(sums[0].hi, hi), sums[0].lo);
+    return (W){vd_select(finite, hi, sums[0].hi), vd_select(finite, lo, vd_set1(0))};
+#endif
+}
+
 CE_INLINE double F(first_lane)(vd v)
 {
     double lanes[8];

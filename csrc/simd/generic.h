@@ -40,8 +40,6 @@
 #define w_join CE_W(join)
 #define w_clear CE_W(clear)
 #define w_merge CE_W(merge)
-#define w_total CE_W(total)
-#define w_normal CE_W(normal)
 #define w_scale CE_W(scale)
 #define w_round CE_W(round)
 #define w_add CE_W(add)
