@@ -234,12 +234,11 @@ CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, s
     }
 }
 
-/* exps * inverse * times, lane by lane. */
-CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(group) * g, const double times[GROUP_MAX])
+/* exps * factor, lane by lane. The factors are noted for all tiles before they are read for the first: a vector that was just
+ * stored in two halves is not to be had until both are in the cache. */
+CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(factors) * f)
 {
-    struct F(factors) f = {{0}, {0}, {0}};
-    F(group_factors)(g, times, &f);
-    V b = v_load(f.before), h = v_load(f.hi), l = v_load(f.lo);
+    V b = v_load(f->before), h = v_load(f->hi), l = v_load(f->lo);
     for (ptrdiff_t c = 0; c < n_classes; c++) {
         v_store(exps + c * LANES, F(scaled)(v_load(exps + c * LANES), b, h, l));
     }
@@ -365,6 +364,7 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
+    struct F(factors) f[TILES] = {{{0}, {0}, {0}}};
     struct F(writer) w = F(tile_writer)(&a->output, n, a->stream);
     if (n == 1) {
         F(one_class)(a, 1);
@@ -378,7 +378,10 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
         }
         for (int k = 0; k < b.n; k++) {
             F(group_inverses)(&b.g[k], 0);
-            F(tile_scale)(b.exps[k], n, &b.g[k], ones);
+            F(group_factors)(&b.g[k], ones, &f[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_scale)(b.exps[k], n, &f[k]);
         }
         F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.exps, b.tile);
     }

@@ -23,21 +23,34 @@ CE_STATIC void F(tile_losses)(const struct ce_row_loss *a, int64_t first, const 
     }
 }
 
-/* exps, which has the exponentials, gets the gradients. */
-CE_STATIC void F(tile_grads)(const struct ce_row_loss *a, int64_t first, ptrdiff_t n, T *exps, struct F(group) * g)
+/* What the gradients of a tile are made of. */
+struct F(tile_slope) {
+    struct F(factors) others;
+    double at_target[GROUP_MAX];
+};
+
+CE_STATIC void F(tile_slope_of)(const struct ce_row_loss *a, int64_t first, struct F(group) * g,
+                                struct F(tile_slope) * s)
 {
-    double scale[GROUP_MAX], at_target[GROUP_MAX];
+    double scale[GROUP_MAX];
     F(index_scales)(a, first, g->n, scale);
     F(group_inverses)(g, 1);
-    F(target_grads)(g, scale, at_target);
-    F(tile_scale)(exps, n, g, scale);
-    for (int i = 0; i < g->n; i++) {
+    F(target_grads)(g, scale, s->at_target);
+    F(group_factors)(g, scale, &s->others);
+}
+
+/* exps, which has the exponentials, gets the gradients. */
+CE_STATIC void F(tile_grads)(const struct ce_row_loss *a, int64_t first, int rows, ptrdiff_t n, T *exps,
+                             const struct F(tile_slope) * s)
+{
+    F(tile_scale)(exps, n, &s->others);
+    for (int i = 0; i < rows; i++) {
         if (F(is_ignored)(a, first + i)) {
             for (ptrdiff_t c = 0; c < n; c++) {
                 exps[c * LANES + i] = 0;
             }
         } else {
-            exps[a->target[first + i] * LANES + i] = (T)at_target[i];
+            exps[a->target[first + i] * LANES + i] = (T)s->at_target[i];
         }
     }
 }
@@ -60,6 +73,7 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
+    struct F(tile_slope) slope[TILES] = {{{{0}, {0}, {0}}, {0}}};
     struct F(writer) w = F(tile_writer)(&a->grad, n, a->stream && a->grad.data);
     V max[TILES];
     if (n == 1) {
@@ -85,7 +99,10 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
             F(tile_losses)(a, first + k * LANES, &b.g[k]);
         }
         for (int k = 0; k < b.n && a->grad.data; k++) {
-            F(tile_grads)(a, first + k * LANES, n, b.exps[k], &b.g[k]);
+            F(tile_slope_of)(a, first + k * LANES, &b.g[k], &slope[k]);
+        }
+        for (int k = 0; k < b.n && a->grad.data; k++) {
+            F(tile_grads)(a, first + k * LANES, b.g[k].n, n, b.exps[k], &slope[k]);
         }
         if (a->grad.data) {
             F(tiles_write)(&w, &a->grad, first, a->n_rows, b.n, n, b.exps, b.tile);
