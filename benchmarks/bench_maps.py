@@ -1,8 +1,10 @@
 """softmax, log_softmax, logsumexp, sigmoid and log_sigmoid."""
 
 from .common import (
+    BACKWARD_MAPS,
     DTYPES,
     ELEMENTS,
+    IMAGES,
     ISAS,
     MAPS,
     ROW_MAPS,
@@ -24,6 +26,13 @@ def map_input(name, size, dtype):
 
 def map_output(name, input):
     return written(input.shape[:-1] if name == "logsumexp" else input.shape, input.dtype)
+
+
+def backward_arguments(name, input, axis):
+    """A map's input; or, for a backward map, a gradient and what the map made of the input."""
+    if name not in BACKWARD_MAPS:
+        return (input,)
+    return normal(input.shape, input.dtype, seed=1), function(name.removesuffix("_backward"))(input, axis=axis)
 
 
 class Maps:
@@ -97,3 +106,31 @@ class ClassAxisFirst:
 
     def time_out(self, name, size, dtype):
         self.map(self.input, axis=0, out=self.out)
+
+
+class Images:
+    """The class axis in the middle."""
+
+    params = (["softmax", "log_softmax", *BACKWARD_MAPS], list(IMAGES), DTYPES)
+    param_names = ("map", "size", "dtype")
+
+    def setup(self, name, size, dtype):
+        self.map = function(name)
+        self.arguments = backward_arguments(name, normal(IMAGES[size], dtype), 1)
+        self.out = written(IMAGES[size], dtype)
+
+    def time_out(self, name, size, dtype):
+        self.map(*self.arguments, axis=1, out=self.out)
+
+
+class BackwardMaps:
+    params = (BACKWARD_MAPS, list(ROW_SHAPES), DTYPES)
+    param_names = ("map", "size", "dtype")
+
+    def setup(self, name, size, dtype):
+        self.map = function(name)
+        self.arguments = backward_arguments(name, normal(ROW_SHAPES[size], dtype), -1)
+        self.out = written(ROW_SHAPES[size], dtype)
+
+    def time_out(self, name, size, dtype):
+        self.map(*self.arguments, out=self.out)

@@ -22,10 +22,13 @@ ISAS = ["baseline", "avx2", "avx512", "neon"]
 # (rows, classes): a single call's cost; rows that fit into one vector; L2; beyond the last-level cache.
 ROW_SHAPES = {"tiny": (1, 10), "short": (8192, 10), "cache": (256, 1000), "memory": (8192, 1000)}
 SHORT_ROWS_OF_MEMORY = (262_144, 33)
+# Two classes; planes that share a set of the first-level cache; 49 positions, one more than three tiles.
+IMAGES = {"masks": (4, 2, 300, 300), "planes": (4, 19, 160, 160), "positions": (8, 1000, 7, 7)}
 ELEMENTS = {"tiny": 100, "cache": 100_000, "memory": 8_000_000}
 
 MAPS = ["softmax", "log_softmax", "logsumexp", "sigmoid", "log_sigmoid"]
 ROW_MAPS = MAPS[:3]
+BACKWARD_MAPS = ["softmax_backward", "log_softmax_backward"]
 ROW_LOSSES = ["cross_entropy", "nll_loss"]
 ELEMENT_LOSSES = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "mse_loss"]
 LOSSES = ROW_LOSSES + ELEMENT_LOSSES
