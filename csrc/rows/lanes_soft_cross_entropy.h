@@ -217,8 +217,12 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
                                        a->hess.data ? b.tile[k] + i : NULL);
                 }
             }
-            F(tile_zero_ignored)(a, first, g->n, b.exps[k]);
-            F(tile_zero_ignored)(a, first, g->n, b.tile[k]);
+            if (a->grad.data) {
+                F(tile_zero_ignored)(a, first, g->n, b.exps[k]);
+            }
+            if (a->hess.data) {
+                F(tile_zero_ignored)(a, first, g->n, b.tile[k]);
+            }
         }
         if (a->grad.data) {
             F(tiles_store)(&a->grad, batch, a->n_rows, b.n, n, b.exps);
