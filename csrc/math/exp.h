@@ -17,54 +17,66 @@
  * Results below 2^(1 - bias) are anything from 0 to that, and e^-inf is 0. NaN stays NaN. Needs x <= about 88 (709) above
  * shift * ln 2, and |shift| < 2^17. */
 
-/* What a shift means for a vector of x: the constants of the reduction, and the x below which the result is 0. */
+/* What a shift means for a vector of x: e^0 in eighths, and an x whose result is 0, as is that of every smaller one. */
 struct F(exp_shift) {
-    V magic, clamp;
+    V one, nothing;
 };
 
+CE_INLINE double F(exp_eighths)(double shift) { return 8 * (F(EXP_BIAS) - shift); }
+CE_INLINE T F(exp_one)(double shift) { return (T)(EXP_ZERO + F(EXP_EIGHTH) * F(exp_eighths)(shift)); }
+CE_INLINE T F(exp_nothing)(double shift) { return (T)(-LN2_8 * F(exp_eighths)(shift)); }
 CE_INLINE struct F(exp_shift) F(exp_shift_by)(double shift)
 {
-    struct F(exp_shift) s;
-    double eighths = 8 * (F(EXP_BIAS) - shift);
-    s.magic = v_set1((T)(F(EXP_MAGIC) + eighths));
-    s.clamp = v_set1((T)(-eighths * LN2_8));
-    return s;
+    return (struct F(exp_shift)){v_set1(F(exp_one)(shift)), v_set1(F(exp_nothing)(shift))};
 }
 
 /* The scales of n vectors (a constant), and r with tail = e^r - 1. Step by step, so that their chains of dependent operations
- * overlap. */
-CE_INLINE void F(exp_reduced_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *r)
+ * overlap. With `seen`, smaller x than `nothing` are not looked for: exp_in_range(*seen) says afterwards whether there were
+ * any, or too large ones. */
+CE_INLINE void F(exp_reduced_of)(int n, const V *x, const struct F(exp_shift) * s, V *seen, V *scale, V *r)
 {
     V y[CE_INTERLEAVE], z[CE_INTERLEAVE], m[CE_INTERLEAVE];
     for (int i = 0; i < n; i++) {
-        y[i] = v_max(s->clamp, x[i]);
+        y[i] = seen ? x[i] : v_max(s->nothing, x[i]);
     }
     for (int i = 0; i < n; i++) {
-        z[i] = v_madd(y[i], v_set1((T)EIGHTHS_PER_E), s->magic); /* low bits: m + 8 * (bias - shift) */
+        z[i] = v_madd(y[i], v_set1((T)(F(EXP_EIGHTH) * EIGHTHS_PER_E)), s->one);
+    }
+    for (int i = 0; i < n && seen; i += 2) {
+        *seen = v_or3(*seen, z[i], z[i + 1 < n ? i + 1 : i]);
     }
     for (int i = 0; i < n; i++) {
-        m[i] = v_sub(z[i], s->magic);
+        m[i] = v_sub(z[i], s->one);
         scale[i] = v_power(F(EXP_POWERS), z[i]);
     }
     for (int i = 0; i < n; i++) {
         r[i] = F(less_head)(y[i], m[i]);
     }
     for (int i = 0; i < n; i++) {
-        r[i] = v_madd(m[i], v_set1(-F(LN2_8_LO)), r[i]);
+        r[i] = v_madd(m[i], v_set1(-F(STEP_LO)), r[i]);
     }
     for (int i = 0; i < n; i++) {
         r[i] = v_add(r[i], v_lookup8(F(EXP_POWER_ERROR), z[i]));
     }
 }
 
-CE_INLINE void F(exp_parts_of)(int n, const V *x, const struct F(exp_shift) * s, V *scale, V *tail)
+/* Whether every x seen was neither too large nor so small that a power of two below those of T was needed. */
+CE_INLINE int F(exp_in_range)(V seen)
+{
+    V middle = v_set1((T)(EXP_ZERO + F(EXP_EIGHTH) * F(EXP_EIGHTHS) / 2));
+    V reach = v_set1((T)(F(EXP_EIGHTH) * (F(EXP_EIGHTHS) / 2 + 0.5)));
+    V inside = v_select(v_lt(v_abs(v_sub(seen, middle)), reach), v_set1(1), v_set1(0)); /* 0 where it is NaN */
+    return !v_any(v_lt(inside, v_set1(1)));
+}
+
+CE_INLINE void F(exp_parts_of)(int n, const V *x, const struct F(exp_shift) * s, V *seen, V *scale, V *tail)
 {
     V r[CE_INTERLEAVE];
-    F(exp_reduced_of)(n, x, s, scale, r);
+    F(exp_reduced_of)(n, x, s, seen, scale, r);
     F(expm1_small_of)(n, r, tail);
 }
 
 CE_INLINE void F(exp_parts)(V x, const struct F(exp_shift) * s, V *scale, V *tail)
 {
-    F(exp_parts_of)(1, &x, s, scale, tail);
+    F(exp_parts_of)(1, &x, s, NULL, scale, tail);
 }

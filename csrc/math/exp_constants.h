@@ -4,7 +4,11 @@
  * index lies in what they are added to. EXP_POWER_ERROR[i] is the logarithm of 2^(i/8) over that.
  * EXP_C2.. are the coefficients of (e^r - 1 - r) / r^2 = c2 + c3 r + ... on |r| <= ln(2)/16, by Remez exchange with the
  * error weighted by r^2: the relative error of e^r is 2^-32.4 (float) and 2^-58.2 (double).
- * LN2_8_HI has 20 (float) and 32 (double) bits, so that multiples up to 2^20 of it subtract from x exactly. */
+ * LN2_8_HI has 20 (float) and 32 (double) bits, so that multiples up to 2^20 of it subtract from x exactly.
+ *
+ * Eighths are counted in the last places of numbers from 2 to 4: k of them are 2 + k EXP_EIGHTH. Those from 0 to
+ * EXP_EIGHTHS - 1 are what an exponent field holds, and differ from 2 in their low bits alone; any other number, below 2 or
+ * above, has a bit that these have not (exp_in_range). */
 #ifndef CROSSENT_EXP_CONSTANTS_H
 #define CROSSENT_EXP_CONSTANTS_H
 
@@ -38,19 +42,22 @@ CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
                                                  0x1.c1a7792cb3387p-55,
                                                  0x1.4a385a63d07a7p-56};
 
-#define EXP_MAGIC_f32 0x1.8p23 /* adding it leaves an integer in the low bits */
+#define EXP_ZERO 2.0
+#define EXP_EIGHTH_f32 0x1p-22
+#define EXP_EIGHTHS_f32 2048
 #define EXP_BIAS_f32 127
-/* The largest exponential of a row lies between 2^MIN and 2^MAX, so that the others reach down to what is subnormal in the
- * result; a shift that is chosen for a row puts it in the middle. */
+/* The largest exponential of a row lies between 2^MIN and 2^MAX, and so does their sum, so that the others reach down to what
+ * is subnormal in the result; a shift that is chosen for a row makes it about 2^EXP_HEADROOM. */
 #define EXP_HEADROOM_MIN_f32 32
 #define EXP_HEADROOM_f32 48
-#define EXP_HEADROOM_MAX_f32 64
+#define EXP_HEADROOM_MAX_f32 80
 #define FACTOR_SMALL_f32 0x1p-100
-#define EXP_MAGIC_f64 0x1.8p52
+#define EXP_EIGHTH_f64 0x1p-51
+#define EXP_EIGHTHS_f64 16384
 #define EXP_BIAS_f64 1023
 #define EXP_HEADROOM_MIN_f64 64
 #define EXP_HEADROOM_f64 96
-#define EXP_HEADROOM_MAX_f64 128
+#define EXP_HEADROOM_MAX_f64 160
 #define FACTOR_SMALL_f64 0x1p-900
 
 #define LN2_8_HI_f32 0x1.62e42p-4f
@@ -59,10 +66,17 @@ CE_STATIC const double EXP_TABLE_ERROR_f64[8] = {0x0p+0,
 #define LN2_8_LO_f64 -0x1.718432a1b0e26p-38
 #define LN2_8_LOWEST_f64 -0x1.9ff0342542fc3p-93
 
-/* y - m LN2_8_HI rounded once: the product is exact in doubles. That of LN2_8_LO may be rounded without FMA: below 2^-5, or
+/* What m, a number of eighths, is multiplied by. */
+#define STEP_HI_f32 (LN2_8_HI_f32 / (float)EXP_EIGHTH_f32)
+#define STEP_LO_f32 (LN2_8_LO_f32 / (float)EXP_EIGHTH_f32)
+#define STEP_HI_f64 (LN2_8_HI_f64 / EXP_EIGHTH_f64)
+#define STEP_LO_f64 (LN2_8_LO_f64 / EXP_EIGHTH_f64)
+#define STEP_LOWEST_f64 (LN2_8_LOWEST_f64 / EXP_EIGHTH_f64)
+
+/* y - m STEP_HI rounded once: the product is exact in doubles. That of STEP_LO may be rounded without FMA: below 2^-5, or
  * 2^-18 in doubles, it moves the result by 2^-30 or 2^-71. */
-CE_INLINE vf less_head_f32(vf y, vf m) { return vf_fnma(m, vf_set1(LN2_8_HI_f32), y); }
-CE_INLINE vd less_head_f64(vd y, vd m) { return vd_madd(m, vd_set1(-LN2_8_HI_f64), y); }
+CE_INLINE vf less_head_f32(vf y, vf m) { return vf_fnma(m, vf_set1(STEP_HI_f32), y); }
+CE_INLINE vd less_head_f64(vd y, vd m) { return vd_madd(m, vd_set1(-STEP_HI_f64), y); }
 
 /* e^r - 1 for |r| <= ln(2)/16. */
 CE_INLINE void expm1_small_of_f32(int n, const vf *r, vf *result)

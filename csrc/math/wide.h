@@ -44,13 +44,13 @@ CE_INLINE w64 w64_div(w64 a, w64 b)
 /* e^x * 2^-shift to about 2^-65: exp_parts with the reduced argument and its square in two parts. */
 CE_INLINE w64 w64_exp_shifted(vd x, const struct exp_shift_f64 *s)
 {
-    vd y = vd_max(s->clamp, x);
-    vd z = vd_madd(y, vd_set1(EIGHTHS_PER_E), s->magic);
-    vd m = vd_sub(z, s->magic);
+    vd y = vd_max(s->nothing, x);
+    vd z = vd_madd(y, vd_set1(EXP_EIGHTH_f64 * EIGHTHS_PER_E), s->one);
+    vd m = vd_sub(z, s->one);
     vd t = less_head_f64(y, m);
-    struct vd2 step = vd_two_product(m, vd_set1(LN2_8_LO_f64));
+    struct vd2 step = vd_two_product(m, vd_set1(STEP_LO_f64));
     struct vd2 r = vd_two_sum(t, vd_neg(step.hi));
-    r.lo = vd_sub(vd_sub(r.lo, step.lo), vd_mul(m, vd_set1(LN2_8_LOWEST_f64)));
+    r.lo = vd_sub(vd_sub(r.lo, step.lo), vd_mul(m, vd_set1(STEP_LOWEST_f64)));
     struct vd2 square = vd_two_product(r.hi, r.hi);
     vd c = vd_madd(vd_set1(0x1.a01fc6b418973p-16), r.hi, vd_set1(0x1.a01fb44ea92d3p-13));
     c = vd_madd(c, r.hi, vd_set1(0x1.6c16c162293d5p-10));
@@ -83,8 +83,8 @@ CE_INLINE w64 w64_exp(vd x)
 {
     struct exp_shift_f64 near = exp_shift_by_f64(0), far = exp_shift_by_f64(-64), s;
     vdm tiny = vd_lt(x, vd_set1(-600.0));
-    s.magic = vd_select(tiny, far.magic, near.magic);
-    s.clamp = vd_select(tiny, far.clamp, near.clamp);
+    s.one = vd_select(tiny, far.one, near.one);
+    s.nothing = vd_select(tiny, far.nothing, near.nothing);
     vd down = vd_select(tiny, vd_set1(0x1p-64), vd_set1(1.0));
     w64 e = w64_exp_shifted(x, &s);
     return (w64){vd_mul(e.hi, down), vd_mul(e.lo, down)};
@@ -136,7 +136,7 @@ CE_INLINE w32 w32_exp_shifted(vd x, const struct exp_shift_f64 *s)
 CE_INLINE void w32_exp_shifted_of(int n, const vd *x, const struct exp_shift_f64 *s, w32 *e)
 {
     vd scale[CE_INTERLEAVE], tail[CE_INTERLEAVE];
-    exp_parts_of_f64(n, x, s, scale, tail);
+    exp_parts_of_f64(n, x, s, NULL, scale, tail);
     for (int i = 0; i < n; i++) {
         e[i] = vd_madd(scale[i], tail[i], scale[i]);
     }

@@ -126,7 +126,7 @@ CE_INLINE void F(minus_share)(int n, const struct F(backward_vectors) * t, ptrdi
         x[i] = F(load_wide)(t->y + (c + i) * t->y_step + at, left, 0);
         from[i] = F(load_wide)(t->g + (c + i) * t->g_step + at, left, 0);
     }
-    exp_parts_of_f64(n, x, &s->shift, scale, tail);
+    exp_parts_of_f64(n, x, &s->shift, NULL, scale, tail);
     for (int i = 0; i < n; i++) {
         W share = w_mul(w_join(vd_fast_two_sum(scale[i], vd_mul(scale[i], tail[i]))), s->sum);
         share = w_scale(share, s->after);

@@ -64,12 +64,13 @@ CE_STATIC void F(target_grads)(const struct F(group) * g, const double scale[GRO
 CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(shift_guess) guess = {0, 1};
+    struct F(guess) guess = {0, 1};
     struct F(writer) w = F(writer_to)(&a->grad, n, a->stream);
     int step = a->grad.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
+        struct F(exps) exps[GROUP_MAX];
         double scale[GROUP_MAX], at_target[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
@@ -79,19 +80,19 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         }
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
-            struct F(exps) exps = {NULL, NULL};
             struct F(ahead) ahead = {row + ROWS_AHEAD * x.stride, 0};
+            exps[i] = (struct F(exps)){NULL, NULL};
             if (F(is_ignored)(a, first + i)) {
                 continue;
             }
             if (a->grad.data) {
                 T *to = grad.data + i * grad.stride;
                 F(prepare_row)(&w, to);
-                ahead = F(ahead_of)(&w, ahead.row, to, n);
-                exps = F(exps_of)(a->scratch, n, i);
+                ahead = F(ahead_of)(&w, ahead.row, to, 1);
+                exps[i] = F(exps_for)(&w, row, to, a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];
-            struct F(row_sum) sum = F(sum_row)(row, n, t, exps, ahead, &guess);
+            struct F(row_sum) sum = F(sum_row)(row, n, t, exps[i], ahead, &guess);
             F(group_set)(&g, i, &sum, row[t]);
         }
         F(group_logs)(&g);
@@ -109,7 +110,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 continue;
             }
             struct F(special) at = {(ptrdiff_t)a->target[first + i], (T)at_target[i]};
-            F(write_probabilities)(&w, out, F(exps_of)(a->scratch, n, i), n, &g, i, &f, scale[i], at);
+            F(write_probabilities)(&w, out, exps[i], n, &g, i, &f, scale[i], at);
         }
         F(unpack_rows)(&a->grad, first, g.n, n, grad);
     }

@@ -48,8 +48,8 @@ CE_INLINE struct exp_shift_f64 F(group_shift)(const struct F(group) * g, int i)
 {
     struct exp_shift_f64 s;
     vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), vd_load(g->shift + i)));
-    s.magic = vd_add(vd_set1(EXP_MAGIC_f64), eighths);
-    s.clamp = vd_mul(vd_set1(-LN2_8), eighths);
+    s.one = vd_madd(eighths, vd_set1(EXP_EIGHTH_f64), vd_set1(EXP_ZERO));
+    s.nothing = vd_mul(vd_set1(-LN2_8), eighths);
     return s;
 }
 

@@ -51,7 +51,7 @@ struct F(tile_shift) {
 CE_STATIC struct F(tile_shift) F(tile_shift_rare)(V max, struct F(group) * g)
 {
     struct F(tile_shift) s;
-    T m[LANES], base[LANES], magic[LANES], clamp[LANES];
+    T m[LANES], base[LANES], one[LANES], nothing[LANES];
     v_store(m, max);
     s.has_base = 0;
     for (int i = 0; i < LANES; i++) {
@@ -59,12 +59,11 @@ CE_STATIC struct F(tile_shift) F(tile_shift_rare)(V max, struct F(group) * g)
         s.has_base |= base[i] != 0;
         g->base[i] = base[i];
         g->shift[i] = m[i] == -INFINITY ? 0 : F(shift_for)((double)m[i] - base[i]);
-        double eighths = 8 * (F(EXP_BIAS) - g->shift[i]);
-        magic[i] = (T)(F(EXP_MAGIC) + eighths);
-        clamp[i] = (T)(-eighths * LN2_8);
+        one[i] = F(exp_one)(g->shift[i]);
+        nothing[i] = F(exp_nothing)(g->shift[i]);
     }
-    s.shift.magic = v_load(magic);
-    s.shift.clamp = v_load(clamp);
+    s.shift.one = v_load(one);
+    s.shift.nothing = v_load(nothing);
     s.base = v_load(base);
     return s;
 }
@@ -85,15 +84,15 @@ CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
     if (v_any(v_lt(v_set1((T)BASE_LIMIT), v_abs(max)))) {
         return F(tile_shift_rare)(max, g);
     }
-    vd magic = vd_set1(F(EXP_MAGIC)), down = vd_set1(-LN2_8);
+    vd zero = vd_set1(EXP_ZERO), eighth = vd_set1(F(EXP_EIGHTH)), down = vd_set1(-LN2_8);
 #if WIDE_PARTS == 2
     vd a = F(eighths_for)(vf_widen_lo(max), g->shift), b = F(eighths_for)(vf_widen_hi(max), g->shift + 8);
-    s.shift.magic = vf_narrow(vd_add(magic, a), vd_add(magic, b));
-    s.shift.clamp = vf_narrow(vd_mul(a, down), vd_mul(b, down));
+    s.shift.one = vf_narrow(vd_madd(a, eighth, zero), vd_madd(b, eighth, zero));
+    s.shift.nothing = vf_narrow(vd_mul(a, down), vd_mul(b, down));
 #else
     vd a = F(eighths_for)(max, g->shift);
-    s.shift.magic = vd_add(magic, a);
-    s.shift.clamp = vd_mul(a, down);
+    s.shift.one = vd_madd(a, eighth, zero);
+    s.shift.nothing = vd_mul(a, down);
 #endif
     s.base = v_set1(0);
     s.has_base = 0;
@@ -170,7 +169,7 @@ CE_INLINE void F(tile_add)(int n, int step, const T *x, const struct F(tile_shif
         }
     }
     for (int i = 0; i < n; i += CE_INTERLEAVE) {
-        F(exp_parts_of)(n - i < CE_INTERLEAVE ? n - i : CE_INTERLEAVE, v + i, &shift->shift, scale + i, tail + i);
+        F(exp_parts_of)(n - i < CE_INTERLEAVE ? n - i : CE_INTERLEAVE, v + i, &shift->shift, NULL, scale + i, tail + i);
     }
     for (int i = 0; i < n; i++) {
         F(lane_add)(s, scale[i], tail[i]);

@@ -23,6 +23,7 @@ CE_INLINE double *F(scratch_shifts)(void *scratch, int64_t n_classes)
            (size_t)SCRATCH_ARRAYS * (size_t)ce_group_rows(n_classes) * (size_t)ce_padded_classes(n_classes);
 }
 
+/* Where the exponentials of row i of a group can wait in scratch. */
 CE_INLINE struct F(exps) F(exps_of)(void *scratch, int64_t n_classes, int i)
 {
     struct F(exps) e = {F(scratch)(scratch, SCRATCH_EXPS, n_classes) + i * ce_padded_classes(n_classes),

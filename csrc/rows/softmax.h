@@ -28,27 +28,29 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(shift_guess) guess = {0, 1};
+    struct F(guess) guess = {0, 1};
     struct F(writer) w = F(writer_to)(&a->output, n, a->stream);
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
+        struct F(exps) exps[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) out = F(rows_at)(&a->output, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         for (int i = 0; i < g.n; i++) {
-            const T *row = x.data + i * x.stride, *to = out.data + i * out.stride;
+            const T *row = x.data + i * x.stride;
+            T *to = out.data + i * out.stride;
             F(prepare_row)(&w, to);
-            struct F(ahead) ahead = F(ahead_of)(&w, row + ROWS_AHEAD * x.stride, to, n);
-            struct F(row_sum) sum = F(sum_row)(row, n, -1, F(exps_of)(a->scratch, n, i), ahead, &guess);
+            struct F(ahead) ahead = F(ahead_of)(&w, row + ROWS_AHEAD * x.stride, to, 1);
+            exps[i] = F(exps_for)(&w, row, to, a->scratch, n, i);
+            struct F(row_sum) sum = F(sum_row)(row, n, -1, exps[i], ahead, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
         }
         F(group_inverses)(&g, 0);
         F(group_factors)(&g, ones, &f);
         for (int i = 0; i < g.n; i++) {
-            F(write_probabilities)(&w, out.data + i * out.stride, F(exps_of)(a->scratch, n, i), n, &g, i, &f, 1,
-                                   (struct F(special)){-1, 0});
+            F(write_probabilities)(&w, out.data + i * out.stride, exps[i], n, &g, i, &f, 1, (struct F(special)){-1, 0});
         }
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
@@ -58,7 +60,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
 /* Sum the rows of a group without one maximum of each, and take the logarithms. max gets each row's maximum. out: where they
  * will be written; NULL: nowhere. */
 CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t n, double *max, ptrdiff_t *argmax,
-                                const struct F(writer) * w, const struct F(rows) * out)
+                                const struct F(writer) * w, const struct F(rows) * out, struct F(guess) * guess)
 {
     for (int i = 0; i < g->n; i++) { /* on its own: nothing waits for the last few steps of the search */
         max[i] = F(row_argmax)(x.data + i * x.stride, n, &argmax[i]);
@@ -68,9 +70,9 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
         struct F(exps) none = {NULL, NULL};
         struct F(ahead) ahead = {row + g->n * x.stride, 0};
         if (out) {
-            ahead = F(ahead_of)(w, ahead.row, out->data + i * out->stride, n);
+            ahead = F(ahead_of)(w, ahead.row, out->data + i * out->stride, n > CHUNK);
         }
-        struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, ahead);
+        struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, ahead, guess);
         F(group_set)(g, i, &sum, max[i]);
     }
     F(group_logs)(g);
@@ -83,6 +85,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(guess) guess = {0, 0};
     struct F(writer) w = F(writer_to)(&a->output, n, a->stream);
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
@@ -95,7 +98,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         for (int i = 0; i < g.n; i++) {
             F(prepare_row)(&w, out.data + i * out.stride);
         }
-        F(sum_below_max)(&g, x, n, max, argmax, &w, &out);
+        F(sum_below_max)(&g, x, n, max, argmax, &w, &out, &guess);
         F(write_log_probabilities)(&w, out, x, n, argmax, &g);
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
@@ -109,6 +112,7 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    struct F(guess) guess = {0, 0};
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -116,7 +120,7 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         ptrdiff_t argmax[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
-        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL);
+        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL, &guess);
         for (int i = 0; i < g.n; i++) {
             ((T *)a->output.data)[(first + i) * a->output.row_stride] =
                 (T)F(lse_of)(max[i], g.log_hi[i], g.log_lo[i], x.data + i * x.stride, n, 1);

@@ -148,16 +148,19 @@ struct F(chunk) {
     ptrdiff_t n, excluded; /* class left out of the sum; any other value: none */
     T base;                /* subtracted from every logit */
     double shift;
-    int max_is_known; /* then it is not searched for: an operation in twenty */
-    T *exps;          /* where the exponentials go, rounded up to whole blocks; NULL: nowhere */
-    const T *ahead;   /* what will be read next */
+    int trusting;   /* the shift fits all its logits, or the sum says that it does not: two operations in twenty less */
+    T *exps;        /* where the exponentials go; NULL: nowhere */
+    const T *ahead; /* what will be read next */
 };
 
-/* -inf in place of class i of a copied block, if it is there. */
-CE_INLINE void F(exclude)(T block[BLOCK], ptrdiff_t i)
+/* Logits whose exponential is 0: what is past a row's end, or left out. */
+CE_INLINE T F(nothing_of)(const struct F(chunk) * c) { return c->base == 0 ? F(exp_nothing)(c->shift) : -INFINITY; }
+
+/* `nothing` in place of class i of a copied block, if it is there. */
+CE_INLINE void F(exclude)(T block[BLOCK], ptrdiff_t i, T nothing)
 {
     ptrdiff_t at = (size_t)i < BLOCK ? i & -(ptrdiff_t)LANES : 0;
-    v_store(block + at, v_set_lane(v_load(block + at), i - at, -INFINITY));
+    v_store(block + at, v_set_lane(v_load(block + at), i - at, nothing));
 }
 
 /* CE_INTERLEAVE vectors are a step; between the two halves of their exponentials they are this. */
@@ -166,56 +169,53 @@ struct F(halfway) {
     V scale[CE_INTERLEAVE], r[CE_INTERLEAVE];
 };
 
-/* What there is to do beside the sum; constants. */
-struct F(wanted) {
-    int base, exps, max;
+/* How a chunk is summed; constants. */
+struct F(manner) {
+    int base, exps, trusting;
 };
 
-/* Returns the largest logits, if wanted. */
-CE_INLINE V F(begin_step)(const T *x, const struct F(exp_shift) * shift, T base, struct F(wanted) wanted, V max,
-                          struct F(halfway) * h)
+/* Vectors i..i+n-1 (constants) of a step that begins at x. */
+CE_INLINE void F(begin_vectors)(int i, int n, const T *x, const struct F(exp_shift) * shift, T base,
+                                struct F(manner) manner, V *seen, struct F(halfway) * h)
 {
     V v[CE_INTERLEAVE];
-    for (int i = 0; i < CE_INTERLEAVE; i++) {
-        v[i] = v_load(x + i * LANES);
-        if (wanted.max) {
-            max = v_max(max, v[i]);
-        }
-        if (wanted.base) {
-            v[i] = v_sub(v[i], v_set1(base));
+    for (int k = 0; k < n; k++) {
+        v[k] = v_load(x + (i + k) * LANES);
+        if (manner.base) {
+            v[k] = v_sub(v[k], v_set1(base));
         }
     }
-    F(exp_reduced_of)(CE_INTERLEAVE, v, shift, h->scale, h->r);
-    return max;
+    F(exp_reduced_of)(n, v, shift, manner.trusting ? seen : NULL, h->scale + i, h->r + i);
 }
 
 /* One vector after the other: beside the step that begins, registers hold no more. */
-CE_INLINE void F(end_step)(const struct F(halfway) * h, int has_exps, T *exps, struct F(lane_sum) * s)
+CE_INLINE void F(end_vectors)(int i, int n, const struct F(halfway) * h, int has_exps, T *exps, struct F(lane_sum) * s)
 {
-    for (int i = 0; i < CE_INTERLEAVE; i++) {
+    for (int k = i; k < i + n; k++) {
         V tail;
-        F(expm1_small_of)(1, h->r + i, &tail);
-        F(lane_add)(s, h->scale[i], tail);
+        F(expm1_small_of)(1, h->r + k, &tail);
+        F(lane_add)(s, h->scale[k], tail);
         if (has_exps) {
-            v_store(exps + i * LANES, v_madd(h->scale[i], tail, h->scale[i]));
+            v_store(exps + k * LANES, v_madd(h->scale[k], tail, h->scale[k]));
         }
     }
 }
 
-/* Ends a step and begins the next, at x. */
-CE_INLINE V F(next_step)(const T *x, const struct F(exp_shift) * shift, T base, struct F(wanted) wanted, V max,
-                         struct F(halfway) * now, T *exps, struct F(lane_sum) * s)
+/* Ends a step, whose exponentials go to exps, and begins the next, at x. */
+CE_INLINE void F(next_step)(const T *x, const struct F(exp_shift) * shift, T base, struct F(manner) manner, V *seen,
+                            struct F(halfway) * now, T *exps, struct F(lane_sum) * s)
 {
-    struct F(halfway) next;
     if (CE_AHEAD) {
-        max = F(begin_step)(x, shift, base, wanted, max, &next);
+        struct F(halfway) next;
+        F(begin_vectors)(0, CE_INTERLEAVE, x, shift, base, manner, seen, &next);
+        F(end_vectors)(0, CE_INTERLEAVE, now, manner.exps, exps, s);
+        *now = next;
+        return;
     }
-    F(end_step)(now, wanted.exps, exps, s);
-    if (!CE_AHEAD) {
-        max = F(begin_step)(x, shift, base, wanted, max, &next);
+    for (int i = 0; i < CE_INTERLEAVE; i += CE_TURN) {
+        F(end_vectors)(i, CE_TURN, now, manner.exps, exps, s);
+        F(begin_vectors)(i, CE_TURN, x, shift, base, manner, seen, now);
     }
-    *now = next;
-    return max;
 }
 
 CE_INLINE void F(prefetch_block)(const T *x)
@@ -225,70 +225,77 @@ CE_INLINE void F(prefetch_block)(const T *x)
     }
 }
 
-/* Of more than BLOCK classes. Returns the largest logit, without the excluded class (any, where one is NaN). The excluded
- * class's block is a patched copy: a choice of address, which no processor can predict wrongly. So is the last one, with
- * -inf past the row's end: a loop of its own for up to three vectors took 4 to 9 % of a row of 1000. */
-CE_INLINE T F(sum_chunk_as)(const struct F(chunk) * c, struct F(wanted) wanted, double sum[2])
+/* Of more than BLOCK classes. Returns whether the trusted shift fitted. The excluded class's block is a patched copy: a choice
+ * of address, which no processor can predict wrongly. So is the last one, with nothing past the row's end: a loop of its own
+ * for up to three vectors took 4 to 9 % of a row of 1000. */
+CE_INLINE int F(sum_chunk_as)(const struct F(chunk) * c, struct F(manner) manner, double sum[2])
 {
-    T excluding[BLOCK], last[BLOCK];
+    T excluding[BLOCK], last[BLOCK], last_exps[BLOCK], nothing = F(nothing_of)(c);
     ptrdiff_t whole = c->n & -(ptrdiff_t)BLOCK, excluded_at = c->excluded & -(ptrdiff_t)BLOCK;
     ptrdiff_t end = c->n > whole ? whole + BLOCK : whole;
     for (int k = 0; k < BLOCK && end > whole; k += LANES) {
-        v_store(last + k, v_load_part(c->x + whole + k, c->n - whole - k, -INFINITY));
+        v_store(last + k, v_load_part(c->x + whole + k, c->n - whole - k, nothing));
     }
     if ((size_t)excluded_at < (size_t)whole) {
         for (int k = 0; k < BLOCK; k += LANES) {
             v_store(excluding + k, v_load(c->x + excluded_at + k));
         }
-        F(exclude)(excluding, c->excluded - excluded_at);
+        F(exclude)(excluding, c->excluded - excluded_at, nothing);
     } else if (end > whole) {
-        F(exclude)(last, c->excluded - whole);
+        F(exclude)(last, c->excluded - whole, nothing);
     }
     struct F(exp_shift) shift = F(exp_shift_by)(c->shift);
     struct F(lane_sum) s = F(lane_zero)();
     struct F(halfway) now;
+    V seen = v_set1((T)EXP_ZERO);
+    T *exps = manner.exps ? c->exps : last_exps;
     const T *x = excluded_at == 0 ? excluding : c->x;
-    V max = F(begin_step)(x, &shift, c->base, wanted, v_set1(-INFINITY), &now);
-    T *exps = c->exps;
+    F(begin_vectors)(0, CE_INTERLEAVE, x, &shift, c->base, manner, &seen, &now);
     F(prefetch_block)(c->ahead);
-    for (ptrdiff_t j = BLOCK;; j += BLOCK) {
+    for (ptrdiff_t j = BLOCK;; j += BLOCK) { /* now is the first step of the block before j */
         F(prefetch_block)(c->ahead + j);
         for (int k = STEP; k < BLOCK; k += STEP) {
-            max = F(next_step)(x + k, &shift, c->base, wanted, max, &now, exps, &s);
-            exps += wanted.exps ? STEP : 0;
+            F(next_step)(x + k, &shift, c->base, manner, &seen, &now, exps, &s);
+            exps += manner.exps ? STEP : 0;
         }
         if (j == end) {
             break;
         }
         x = j == excluded_at ? excluding : c->x + j;
         x = j == whole ? last : x;
-        max = F(next_step)(x, &shift, c->base, wanted, max, &now, exps, &s);
-        exps += wanted.exps ? STEP : 0;
+        F(next_step)(x, &shift, c->base, manner, &seen, &now, exps, &s);
+        exps += manner.exps ? STEP : 0;
+        if (manner.exps && j == whole) {
+            exps = last_exps;
+        }
         if (j % (FLUSHED * LANES) == 0) {
             F(lane_flush)(&s);
         }
     }
-    F(end_step)(&now, wanted.exps, exps, &s);
+    F(end_vectors)(0, CE_INTERLEAVE, &now, manner.exps, exps, &s);
+    for (int k = 0; manner.exps && k < BLOCK && end > whole; k += LANES) {
+        v_store_part(c->exps + whole + k, v_load(last_exps + k), c->n - whole - k);
+    }
     F(lane_flush)(&s);
     F(lane_total)(&s, sum);
-    return wanted.max ? v_reduce_max(max) : 0;
+    return !manner.trusting || F(exp_in_range)(seen);
 }
 
 /* The same of at most BLOCK. Only a few rows come here, the others go to lanes.h. */
-CE_STATIC T F(sum_short_chunk)(const struct F(chunk) * c, double sum[2])
+CE_STATIC int F(sum_short_chunk)(const struct F(chunk) * c, double sum[2])
 {
-    T scales[BLOCK], tails[BLOCK];
+    T scales[BLOCK], tails[BLOCK], nothing = F(nothing_of)(c);
     struct F(exp_shift) shift = F(exp_shift_by)(c->shift);
-    V max = v_set1(-INFINITY);
+    V seen = v_set1((T)EXP_ZERO);
     struct F(lane_sum) s = F(lane_zero)();
     for (ptrdiff_t j = 0; j < c->n; j += LANES) {
-        V v = v_set_lane(v_load_part(c->x + j, c->n - j, -INFINITY), c->excluded - j, -INFINITY), scale, tail;
-        max = v_max(max, v);
-        F(exp_parts)(v_sub(v, v_set1(c->base)), &shift, &scale, &tail);
+        V v = v_set_lane(v_load_part(c->x + j, c->n - j, nothing), c->excluded - j, nothing), scale, tail;
+        v = v_sub(v, v_set1(c->base));
+        F(exp_parts_of)(1, &v, &shift, c->trusting ? &seen : NULL, &scale, &tail);
         v_store(scales + j, scale);
         v_store(tails + j, tail);
         if (c->exps) {
-            v_store(c->exps + j, v_madd(scale, tail, scale));
+            v_store_part(c->exps + j, v_madd(scale, tail, scale), c->n - j);
         }
     }
     int n_sums = F(short_sums)(c->n);
@@ -299,22 +306,23 @@ CE_STATIC T F(sum_short_chunk)(const struct F(chunk) * c, double sum[2])
         F(lane_flush)(&s);
     }
     F(lane_total)(&s, sum);
-    return v_reduce_max(max);
+    return !c->trusting || F(exp_in_range)(seen);
 }
 
-CE_STATIC T F(sum_chunk)(const struct F(chunk) * c, double sum[2])
+CE_STATIC int F(sum_chunk)(const struct F(chunk) * c, double sum[2])
 {
     if (c->n <= BLOCK) {
         return F(sum_short_chunk)(c, sum);
     }
     if (c->base != 0) {
-        return F(sum_chunk_as)(c, (struct F(wanted)){1, c->exps != NULL, 1}, sum);
+        return F(sum_chunk_as)(c, (struct F(manner)){1, c->exps != NULL, 0}, sum);
     }
     if (c->exps) {
-        return F(sum_chunk_as)(c, (struct F(wanted)){0, 1, 1}, sum);
+        return c->trusting ? F(sum_chunk_as)(c, (struct F(manner)){0, 1, 1}, sum)
+                           : F(sum_chunk_as)(c, (struct F(manner)){0, 1, 0}, sum);
     }
-    return c->max_is_known ? F(sum_chunk_as)(c, (struct F(wanted)){0, 0, 0}, sum)
-                           : F(sum_chunk_as)(c, (struct F(wanted)){0, 0, 1}, sum);
+    return c->trusting ? F(sum_chunk_as)(c, (struct F(manner)){0, 0, 1}, sum)
+                       : F(sum_chunk_as)(c, (struct F(manner)){0, 0, 0}, sum);
 }
 
 /* The sum over classes other than `excluded` is (sum[0] + sum[1]) * 2^shift * e^base. */
@@ -337,13 +345,13 @@ struct F(ahead) {
     int alongside;
 };
 
-/* Adds the chunk at `start` to the row; returns its largest logit. */
-CE_INLINE T F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t start, ptrdiff_t excluded,
-                              struct F(exps) exps, struct F(ahead) ahead, int max_is_known)
+/* Adds the chunk at `start` to the row; returns whether a trusted shift fitted. */
+CE_INLINE int F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t start, ptrdiff_t excluded,
+                                struct F(exps) exps, struct F(ahead) ahead, int trusting)
 {
     ptrdiff_t len = n - start < CHUNK ? n - start : CHUNK;
     double sum[2];
-    struct F(chunk) c = {x + start, len, excluded - start, row->base, row->shift, max_is_known, NULL, ahead.row};
+    struct F(chunk) c = {x + start, len, excluded - start, row->base, row->shift, trusting, NULL, ahead.row};
     if (ahead.alongside) {
         c.ahead = ahead.row + start;
     } else if (start + len < n) {
@@ -353,29 +361,55 @@ CE_INLINE T F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n, 
         c.exps = exps.values + start;
         exps.chunk_shift[start / CHUNK] = row->shift;
     }
-    T max = F(sum_chunk)(&c, sum);
+    int fitted = F(sum_chunk)(&c, sum);
     ce_add_pair(row->sum, sum[0], sum[1]);
-    return max;
+    return fitted;
 }
 
 /* Too large for the reduction of exp. */
 CE_INLINE int F(needs_base)(double m) { return fabs(m) > BASE_LIMIT && fabs(m) <= T_MAX; }
 
+/* Adds all chunks, or those up to the first that a trusted shift does not fit. */
+CE_INLINE int F(sum_chunks)(struct F(row_sum) * row, const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps,
+                            struct F(ahead) ahead, int trusting)
+{
+    ptrdiff_t start = 0;
+    while (start < n && F(sum_next_chunk)(row, x, n, start, excluded, exps, ahead, trusting)) {
+        start += CHUNK;
+    }
+    return start >= n;
+}
+
+/* What is tried on the next row: the shift that fitted the rows so far, and that a shift fits all of a row's logits. A row
+ * that it fits needs no search for its maximum, nor for logits whose exponential is 0; a shift is a power of two, so that the
+ * sum is the same. After a row that it did not fit, the next MISFIT_ROWS are taken with care. */
+#define MISFIT_ROWS 16
+struct F(guess) {
+    double shift;
+    int careful;
+};
+
 /* Sum one row whose maximum is known. Large logits are taken relative to it: x - base is exact wherever e^(x - base) is not 0. */
-CE_INLINE struct F(row_sum)
-    F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptrdiff_t excluded, struct F(exps) exps, struct F(ahead) ahead)
+CE_INLINE struct F(row_sum) F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptrdiff_t excluded, struct F(exps) exps,
+                                             struct F(ahead) ahead, struct F(guess) * guess)
 {
     struct F(row_sum) row = {{0, 0}, 0, F(needs_base)(max) ? max : 0};
     if (max != -INFINITY) {
         row.shift = F(shift_for)((double)max - row.base);
     }
-    for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead, 1);
+    if (guess->careful == 0 && row.base == 0) {
+        struct F(row_sum) trusted = row;
+        if (F(sum_chunks)(&trusted, x, n, excluded, exps, ahead, 1)) {
+            return trusted;
+        }
+        guess->careful = MISFIT_ROWS;
     }
+    F(sum_chunks)(&row, x, n, excluded, exps, ahead, 0);
+    guess->careful -= guess->careful > 0;
     return row;
 }
 
-/* Sum one row, raising the shift where a chunk has a new maximum. */
+/* Sum one row with care, raising the shift where a chunk has a new maximum. */
 CE_STATIC struct F(row_sum)
     F(sum_row_searching)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps, struct F(ahead) ahead)
 {
@@ -384,7 +418,8 @@ CE_STATIC struct F(row_sum)
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         double m = F(row_max)(x + start, n - start < CHUNK ? n - start : CHUNK);
         if (F(needs_base)(m)) {
-            return F(sum_row_below)(x, n, F(row_max)(x, n), excluded, exps, ahead);
+            struct F(guess) none = {0, MISFIT_ROWS};
+            return F(sum_row_below)(x, n, F(row_max)(x, n), excluded, exps, ahead, &none);
         }
         if (!(m <= max)) { /* also for NaN, which then spreads */
             double shift = F(shift_for)(m), down = max == -INFINITY ? 0 : ce_exp2(row.shift - shift);
@@ -398,45 +433,32 @@ CE_STATIC struct F(row_sum)
     return row;
 }
 
-/* The shift that fitted the rows so far. A row that it fits too needs no search for its maximum; a shift is a power of two,
- * so that the sum is the same. After a row that it did not fit, the next MISFIT_ROWS are searched. */
-#define MISFIT_ROWS 16
-struct F(shift_guess) {
-    double shift;
-    int rows_to_search;
-};
-
-CE_INLINE int F(fits)(double max, double shift)
+/* Whether the largest exponential is well inside the range of T: between an n-th of the sum and the sum, or that of the class
+ * left out, 2^height. */
+CE_INLINE int F(fits)(double sum, double n, double height)
 {
-    double height = max * LOG2_E - shift;
-    return height > F(EXP_HEADROOM_MIN) && height < F(EXP_HEADROOM_MAX);
+    double high = ce_exp2(F(EXP_HEADROOM_MAX)), low = ce_exp2(F(EXP_HEADROOM_MIN)) * n;
+    return sum < high && height < F(EXP_HEADROOM_MAX) && (sum > low || height > F(EXP_HEADROOM_MIN));
 }
 
 /* Sum one row whose largest logit is much like the last row's. Inline: a result passed through memory cost 5 to 10 ns. */
 CE_INLINE struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps,
-                                       struct F(ahead) ahead, struct F(shift_guess) * guess)
+                                       struct F(ahead) ahead, struct F(guess) * guess)
 {
-    if (guess->rows_to_search == 0) {
+    if (guess->careful == 0) {
         double left_out = (size_t)excluded < (size_t)n ? x[excluded] : -INFINITY;
+        double height = left_out * LOG2_E - guess->shift;
         struct F(row_sum) row = {{0, 0}, guess->shift, 0};
-        ptrdiff_t start = 0;
-        for (double max = left_out; start < n; start += CHUNK) {
-            double m = F(sum_next_chunk)(&row, x, n, start, excluded, exps, ahead, 0);
-            max = m > max ? m : max;
-            if (!F(fits)(max, row.shift)) {
-                break;
-            }
-        }
-        if (start >= n) {
+        if (F(sum_chunks)(&row, x, n, excluded, exps, ahead, 1) && F(fits)(row.sum[0], (double)n, height)) {
             return row;
         }
-        guess->rows_to_search = MISFIT_ROWS;
+        guess->careful = MISFIT_ROWS;
     }
     struct F(row_sum) row = F(sum_row_searching)(x, n, excluded, exps, ahead);
-    guess->rows_to_search--;
+    guess->careful--;
     guess->shift = row.shift;
     if (row.base != 0 || !(fabs(row.shift) < BASE_LIMIT)) {
-        guess->rows_to_search = MISFIT_ROWS;
+        guess->careful = MISFIT_ROWS;
     }
     return row;
 }

@@ -13,6 +13,7 @@
  *   vd_product_error(a, b, p)           a * b - p for p = a * b rounded; 0 or NaN where p is not finite
  *   max(a, b) min(a, b)                 b where either is NaN
  *   lt(a, b) eq(a, b) -> mask           false where either is NaN;  any(mask), select(mask, if_true, if_false)
+ *   or3(a, b, c)                        the bits of all three
  *   set_lane(v, i, x)                   v with lane i replaced by x; v itself if i is not a lane
  *   lookup8(table, z)                   table[low three bits of z]
  *   exponent_bits(z)                    the bits of z above the low three, moved to the exponent field: 2^(z >> 3 - bias)
@@ -47,7 +48,11 @@ typedef __mmask8 vdm;
 
 /* Vectors whose steps are worth interleaving by hand: of a chain of thirty dependent cycles the processor overlaps too few. */
 #define CE_INTERLEAVE 4
-#define CE_AHEAD 1 /* whether a step's first half goes along with the second half of the step before (sum_exp.h) */
+/* Whether a step begins before the last one ends (sum_exp.h); else they take turns, so many vectors at a time. With all four
+ * begun first, registers are short: seventeen are stored and loaded again in each step, 9 % more where another thread shares
+ * the core. */
+#define CE_AHEAD 0
+#define CE_TURN 2
 /* Longest rows of adjacent classes that go to lanes (lanes.h). Time by rows over time by lanes, in cache, Zen 5, float
  * cross-entropy, log_softmax, softmax: 1.68, 1.54, 1.19 at 128 classes, 1.40, 1.24, 1.04 at 192, 1.28, 1.16, 0.97 at 250,
  * 1.14, 1.02, 0.85 at 350; doubles 1.41, 1.22, 1.10 at 128, 1.16, 1.00, 0.94 at 250. */
@@ -84,6 +89,12 @@ CE_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
 CE_INLINE vf vf_madd(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 CE_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 CE_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+CE_INLINE vf vf_or3(vf a, vf b, vf c)
+{
+    __m512i bits =
+        _mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b), _mm512_castps_si512(c), 0xfe);
+    return _mm512_castsi512_ps(bits);
+}
 CE_INLINE vfm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 CE_INLINE vfm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 CE_INLINE int vf_any(vfm m) { return m != 0; }
@@ -161,6 +172,12 @@ CE_INLINE vd vd_product_error(vd a, vd b, vd p) { return _mm512_fmsub_pd(a, b, p
 CE_INLINE vd vd_madd(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
 CE_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
 CE_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }
+CE_INLINE vd vd_or3(vd a, vd b, vd c)
+{
+    __m512i bits =
+        _mm512_ternarylogic_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b), _mm512_castpd_si512(c), 0xfe);
+    return _mm512_castsi512_pd(bits);
+}
 CE_INLINE vdm vd_lt(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 CE_INLINE vdm vd_eq(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 CE_INLINE int vd_any(vdm m) { return m != 0; }

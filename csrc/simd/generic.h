@@ -17,6 +17,7 @@
 #define v_madd CE_V(madd)
 #define v_max CE_V(max)
 #define v_min CE_V(min)
+#define v_or3 CE_V(or3)
 #define v_lt CE_V(lt)
 #define v_eq CE_V(eq)
 #define v_any CE_V(any)

@@ -25,6 +25,7 @@ typedef struct {
 
 #define CE_INTERLEAVE 1 /* four registers to a vector are four chains */
 #define CE_AHEAD 1
+#define CE_TURN CE_INTERLEAVE
 #define CE_LANES_CLASSES 120 /* that of AVX2: not measured */
 
 #define CE_UNARY(type, name, op)                                                                                       \
@@ -133,6 +134,12 @@ CE_UNARY(vf, abs, vabsq_f32)
 CE_TERNARY(vf, fma, ce_fma_f32)
 CE_TERNARY(vf, fnma, ce_fnma_f32)
 CE_TERNARY(vf, madd, ce_fma_f32)
+CE_INLINE float32x4_t ce_or3_f32(float32x4_t a, float32x4_t b, float32x4_t c)
+{
+    uint32x4_t bits = vorrq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b));
+    return vreinterpretq_f32_u32(vorrq_u32(bits, vreinterpretq_u32_f32(c)));
+}
+CE_TERNARY(vf, or3, ce_or3_f32)
 CE_BINARY_TO(vfm, vf, lt, vcltq_f32)
 CE_BINARY_TO(vfm, vf, eq, vceqq_f32)
 CE_TERNARY_TO(vfm, vf, select, vbslq_f32)
@@ -303,6 +310,12 @@ CE_TERNARY(vd, fma, ce_fma_f64)
 CE_TERNARY(vd, fnma, ce_fnma_f64)
 CE_TERNARY(vd, product_error, ce_fms_f64)
 CE_TERNARY(vd, madd, ce_fma_f64)
+CE_INLINE float64x2_t ce_or3_f64(float64x2_t a, float64x2_t b, float64x2_t c)
+{
+    uint64x2_t bits = vorrq_u64(vreinterpretq_u64_f64(a), vreinterpretq_u64_f64(b));
+    return vreinterpretq_f64_u64(vorrq_u64(bits, vreinterpretq_u64_f64(c)));
+}
+CE_TERNARY(vd, or3, ce_or3_f64)
 CE_BINARY_TO(vdm, vd, lt, vcltq_f64)
 CE_BINARY_TO(vdm, vd, eq, vceqq_f64)
 CE_TERNARY_TO(vdm, vd, select, vbslq_f64)

@@ -247,6 +247,65 @@ static void special_exp(void)
     }
 }
 
+/* ---- logits that a shift does not fit ---- */
+
+/* One of 16 (or 8) logits is x, the others are in range. */
+static int in_range_f32(float x, int lane, double shift)
+{
+    struct exp_shift_f32 s = exp_shift_by_f32(shift);
+    float lanes[16];
+    for (int i = 0; i < 16; i++) {
+        lanes[i] = i == lane ? x : i % 5 == 0 ? exp_nothing_f32(shift) : (float)(shift * LN2_HEAD + i);
+    }
+    vf v = vf_load(lanes), seen = vf_set1((float)EXP_ZERO), scale, tail;
+    exp_parts_of_f32(1, &v, &s, &seen, &scale, &tail);
+    return exp_in_range_f32(seen);
+}
+
+static int in_range_f64(double x, int lane, double shift)
+{
+    struct exp_shift_f64 s = exp_shift_by_f64(shift);
+    double lanes[8];
+    for (int i = 0; i < 8; i++) {
+        lanes[i] = i == lane ? x : i % 5 == 0 ? exp_nothing_f64(shift) : shift * LN2_HEAD + i;
+    }
+    vd v = vd_load(lanes), seen = vd_set1(EXP_ZERO), scale, tail;
+    exp_parts_of_f64(1, &v, &s, &seen, &scale, &tail);
+    return exp_in_range_f64(seen);
+}
+
+/* Every STRIDE-th float, every power of two and its neighbours, of either sign. */
+static void sweep_in_range(uint64_t stride)
+{
+    static const double shifts[] = {0, -48, 60, -140, 46000, -46000};
+    for (uint64_t u = 0; u < 0x100000000u; u += stride) {
+        double shift = shifts[u / stride % 6];
+        uint32_t bits = (uint32_t)(u / stride % 3 ? u : (u & 0xff800000u) + u / stride % 5 - 2);
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        double over = (double)x - shift * LN2_HEAD;
+        int inside = over > -88 && over < 88, outside = !(over > -88.1 && over < 89.5); /* NaN is outside */
+        int got = in_range_f32(x, (int)(u / stride % 16), shift);
+        if ((inside && !got) || (outside && got && x != exp_nothing_f32(shift))) {
+            fail("exp_in_range_f32", x, got);
+        }
+        uint64_t wide_bits = next_random();
+        double y;
+        memcpy(&y, &wide_bits, sizeof y);
+        over = y - shift * LN2_HEAD;
+        inside = over > -709 && over < 709;
+        outside = !(over > -709.2 && over < 710.6);
+        got = in_range_f64(y, (int)(u / stride % 8), shift);
+        if ((inside && !got) || (outside && got)) {
+            fail("exp_in_range_f64", y, got);
+        }
+    }
+    if (in_range_f32(INFINITY, 3, 0) || in_range_f32(-INFINITY, 3, 0) || in_range_f64(INFINITY, 3, 0) ||
+        in_range_f64(-INFINITY, 3, 0) || in_range_f64(NAN, 3, 0)) {
+        fail("exp_in_range", INFINITY, 1);
+    }
+}
+
 /* ---- logarithms, and the wide exp ---- */
 
 struct pair_sweep {
@@ -378,6 +437,7 @@ int main(int argc, char **argv)
         {"w64_exp_rounded", "w64_exp", exp_pair, wide_exp, exp_argument, 0},
     };
     special_exp();
+    sweep_in_range(stride);
     sweep_exp_f32(stride);
     shifted_exp_f32(count);
     report("exp_f32", rounded_f32, "ulp");

@@ -97,6 +97,7 @@ static void t(test_arithmetic)(void)
     EXPECT_BITS("set1", v(set1)(a[0]), t(bits)(a[0]));
     EXPECT_BITS("neg", v(neg)(x), t(bits)(a[i]) ^ ((UINT)1 << (sizeof(T) * 8 - 1)));
     EXPECT_BITS("abs", v(abs)(x), t(bits)(a[i]) & ~((UINT)1 << (sizeof(T) * 8 - 1)));
+    EXPECT_BITS("or3", v(or3)(x, y, v(set1)(b[1])), t(bits)(a[i]) | t(bits)(b[i]) | t(bits)(b[1]));
     EXPECT_BITS("max", v(max)(x, y), t(bits)(a[i] > b[i] ? a[i] : b[i]));
     EXPECT_BITS("min", v(min)(x, y), t(bits)(a[i] < b[i] ? a[i] : b[i]));
     for (int i = 0; i < LANES; i++) {
