@@ -4,6 +4,7 @@
 #include "rows/group.h"
 #include "rows/pack.h"
 #include "rows/write.h"
+#include "rows/turn.h"
 #include "rows/tiles.h"
 #include "rows/lanes.h"
 #include "rows/row_loss.h"

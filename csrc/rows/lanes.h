@@ -18,7 +18,7 @@ CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n
     if (m->class_stride != 1) {
         return n_classes <= BLOCK ? n_rows > 1 : 4 * n_rows > LANES;
     }
-    if (n_classes > CE_LANES_CLASSES || (streamed && n_classes > LANES_CLASSES_STREAMED)) {
+    if (n_classes > F(CE_LANES_CLASSES) || (streamed && n_classes > LANES_CLASSES_STREAMED)) {
         return 0;
     }
     return n_classes <= BLOCK ? n_rows > 3 : 8 * n_rows > 5 * lanes;
@@ -394,7 +394,7 @@ CE_INLINE V F(tile_without)(const T *tile, ptrdiff_t n_classes, V max, T *rest)
     for (ptrdiff_t c = 0; c < n_classes; c++) {
         V x = v_load(tile + c * LANES);
         v_store(rest + c * LANES, v_select(v_eq(x, max), v_set1(-INFINITY), x));
-        count = v_add(count, v_select(v_eq(x, max), v_set1(1), v_set1(0)));
+        count = v_add_where(v_eq(x, max), count, v_set1(1));
     }
     return count;
 }

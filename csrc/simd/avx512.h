@@ -13,6 +13,7 @@
  *   vd_product_error(a, b, p)           a * b - p for p = a * b rounded; 0 or NaN where p is not finite
  *   max(a, b) min(a, b)                 b where either is NaN
  *   lt(a, b) eq(a, b) -> mask           false where either is NaN;  any(mask), select(mask, if_true, if_false)
+ *   add_where(mask, a, b)               a + b, or a; for a other than -0
  *   or3(a, b, c)                        the bits of all three
  *   set_lane(v, i, x)                   v with lane i replaced by x; v itself if i is not a lane
  *   lookup8(table, z)                   table[low three bits of z]
@@ -21,7 +22,11 @@
  *                                       plus table[low three bits]
  *   zip_lo(a, b) zip_hi(a, b)           lanes of a and b in turn, of their low halves or of their high halves
  *   zip_blocks_lo(a, b) zip_blocks_hi   the same within each block of 16 bytes
+ *   Where CE_WHOLE_ROWS:
  *   even_blocks(a, b) odd_blocks(a, b)  blocks 0 and 2, or 1 and 3, of a, then of b
+ *   join_halves(p, q)                   the halves lie at p and q
+ *   Elsewhere:
+ *   load_blocks(p, step) store_blocks(p, step, v)  the blocks lie at p, p + step, p + 2 step, p + 3 step
  *   equal_lanes(v, x)                   bit i: whether lane i equals x
  *   reduce_max(v)                       largest lane (NaN or not if a lane is NaN)
  *
@@ -53,10 +58,14 @@ typedef __mmask8 vdm;
  * the core. */
 #define CE_AHEAD 0
 #define CE_TURN 2
-/* Longest rows of adjacent classes that go to lanes (lanes.h). Time by rows over time by lanes, in cache, Zen 5, float
- * cross-entropy, log_softmax, softmax: 1.68, 1.54, 1.19 at 128 classes, 1.40, 1.24, 1.04 at 192, 1.28, 1.16, 0.97 at 250,
- * 1.14, 1.02, 0.85 at 350; doubles 1.41, 1.22, 1.10 at 128, 1.16, 1.00, 0.94 at 250. */
-#define CE_LANES_CLASSES 256
+/* How rows are turned (tiles.h): whole vectors of them; else blocks, which loads and stores put in their places. */
+#define CE_WHOLE_ROWS 1
+/* Longest rows of adjacent classes that go to lanes (lanes.h). Time by rows over time by lanes, in cache, cross-entropy,
+ * log_softmax, softmax. Zen 5: 1.40, 1.24, 1.04 at 192 classes, 1.28, 1.16, 0.97 at 250; doubles 1.41, 1.22, 1.10 at 128, 1.16,
+ * 1.00, 0.94 at 250. Emerald Rapids: 1.27, 1.00, 1.01 at 200, 1.04, 0.94, 0.81 at 240; doubles 1.31, 0.98, 1.02 at 100, 1.10,
+ * 0.83, 0.86 at 128. Rows of whole blocks of 64 are better than others. */
+#define CE_LANES_CLASSES_f32 224
+#define CE_LANES_CLASSES_f64 128
 
 /* All ones in the low n lanes; n may be anything. */
 CE_INLINE unsigned ce_low_lanes(ptrdiff_t n, int lanes)
@@ -99,6 +108,7 @@ CE_INLINE vfm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 CE_INLINE vfm vf_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 CE_INLINE int vf_any(vfm m) { return m != 0; }
 CE_INLINE vf vf_select(vfm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
+CE_INLINE vf vf_add_where(vfm m, vf a, vf b) { return _mm512_mask_add_ps(a, m, a, b); }
 CE_INLINE vf vf_set_lane(vf v, ptrdiff_t i, float x)
 {
     return _mm512_mask_mov_ps(v, (__mmask16)ce_one_lane(i, 16), _mm512_set1_ps(x));
@@ -133,6 +143,10 @@ CE_INLINE vf vf_zip_blocks_lo(vf a, vf b) { return _mm512_unpacklo_ps(a, b); }
 CE_INLINE vf vf_zip_blocks_hi(vf a, vf b) { return _mm512_unpackhi_ps(a, b); }
 CE_INLINE vf vf_even_blocks(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
 CE_INLINE vf vf_odd_blocks(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0xdd); }
+CE_INLINE vf vf_join_halves(const float *lo, const float *hi)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(lo)), _mm256_loadu_ps(hi), 1);
+}
 CE_INLINE unsigned vf_equal_lanes(vf v, float x) { return _mm512_cmp_ps_mask(v, _mm512_set1_ps(x), _CMP_EQ_OQ); }
 CE_INLINE float vf_reduce_max(vf v) { return _mm512_reduce_max_ps(v); }
 CE_INLINE vd vf_widen_lo(vf v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
@@ -182,6 +196,7 @@ CE_INLINE vdm vd_lt(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 CE_INLINE vdm vd_eq(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 CE_INLINE int vd_any(vdm m) { return m != 0; }
 CE_INLINE vd vd_select(vdm m, vd yes, vd no) { return _mm512_mask_blend_pd(m, no, yes); }
+CE_INLINE vd vd_add_where(vdm m, vd a, vd b) { return _mm512_mask_add_pd(a, m, a, b); }
 CE_INLINE vd vd_set_lane(vd v, ptrdiff_t i, double x)
 {
     return _mm512_mask_mov_pd(v, (__mmask8)ce_one_lane(i, 8), _mm512_set1_pd(x));
@@ -210,6 +225,10 @@ CE_INLINE vd vd_zip_blocks_lo(vd a, vd b) { return _mm512_unpacklo_pd(a, b); }
 CE_INLINE vd vd_zip_blocks_hi(vd a, vd b) { return _mm512_unpackhi_pd(a, b); }
 CE_INLINE vd vd_even_blocks(vd a, vd b) { return _mm512_shuffle_f64x2(a, b, 0x88); }
 CE_INLINE vd vd_odd_blocks(vd a, vd b) { return _mm512_shuffle_f64x2(a, b, 0xdd); }
+CE_INLINE vd vd_join_halves(const double *lo, const double *hi)
+{
+    return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(lo)), _mm256_loadu_pd(hi), 1);
+}
 CE_INLINE unsigned vd_equal_lanes(vd v, double x) { return _mm512_cmp_pd_mask(v, _mm512_set1_pd(x), _CMP_EQ_OQ); }
 CE_INLINE double vd_reduce_max(vd v) { return _mm512_reduce_max_pd(v); }
 CE_INLINE double vd_reduce_add(vd v)

@@ -22,6 +22,7 @@
 #define v_eq CE_V(eq)
 #define v_any CE_V(any)
 #define v_select CE_V(select)
+#define v_add_where CE_V(add_where)
 #define v_set_lane CE_V(set_lane)
 #define v_lookup8 CE_V(lookup8)
 #define v_equal_lanes CE_V(equal_lanes)
@@ -33,6 +34,9 @@
 #define v_zip_blocks_hi CE_V(zip_blocks_hi)
 #define v_even_blocks CE_V(even_blocks)
 #define v_odd_blocks CE_V(odd_blocks)
+#define v_join_halves CE_V(join_halves)
+#define v_load_blocks CE_V(load_blocks)
+#define v_store_blocks CE_V(store_blocks)
 #define v_reduce_max CE_V(reduce_max)
 
 /* Numbers wider than T, see math/wide.h. */

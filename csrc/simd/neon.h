@@ -26,7 +26,9 @@ typedef struct {
 #define CE_INTERLEAVE 1 /* four registers to a vector are four chains */
 #define CE_AHEAD 1
 #define CE_TURN CE_INTERLEAVE
-#define CE_LANES_CLASSES 120 /* that of AVX2: not measured */
+#define CE_WHOLE_ROWS 0
+#define CE_LANES_CLASSES_f32 160 /* those of AVX2: not measured */
+#define CE_LANES_CLASSES_f64 112
 
 #define CE_UNARY(type, name, op)                                                                                       \
     CE_INLINE type type##_##name(type x) { return (type){op(x.a), op(x.b), op(x.c), op(x.d)}; }
@@ -145,6 +147,15 @@ CE_BINARY_TO(vfm, vf, eq, vceqq_f32)
 CE_TERNARY_TO(vfm, vf, select, vbslq_f32)
 CE_INLINE int vf_any(vfm m) { return vmaxvq_u32(vorrq_u32(vorrq_u32(m.a, m.b), vorrq_u32(m.c, m.d))) != 0; }
 
+CE_INLINE float32x4_t ce_add_where_f32(uint32x4_t m, float32x4_t a, float32x4_t b)
+{
+    return vaddq_f32(a, vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(b))));
+}
+CE_INLINE vf vf_add_where(vfm m, vf x, vf y)
+{
+    return (vf){ce_add_where_f32(m.a, x.a, y.a), ce_add_where_f32(m.b, x.b, y.b), ce_add_where_f32(m.c, x.c, y.c),
+                ce_add_where_f32(m.d, x.d, y.d)};
+}
 CE_INLINE float32x4_t ce_set_lane_f32(float32x4_t v, uint32x4_t lane, uint32_t first, float x)
 {
     static const uint32_t numbers[4] = {0, 1, 2, 3};
@@ -204,8 +215,17 @@ CE_INLINE vf vf_zip_blocks_hi(vf a, vf b)
 {
     return (vf){vzip2q_f32(a.a, b.a), vzip2q_f32(a.b, b.b), vzip2q_f32(a.c, b.c), vzip2q_f32(a.d, b.d)};
 }
-CE_INLINE vf vf_even_blocks(vf a, vf b) { return (vf){a.a, a.c, b.a, b.c}; }
-CE_INLINE vf vf_odd_blocks(vf a, vf b) { return (vf){a.b, a.d, b.b, b.d}; }
+CE_INLINE vf vf_load_blocks(const float *p, ptrdiff_t step)
+{
+    return (vf){vld1q_f32(p), vld1q_f32(p + step), vld1q_f32(p + 2 * step), vld1q_f32(p + 3 * step)};
+}
+CE_INLINE void vf_store_blocks(float *p, ptrdiff_t step, vf v)
+{
+    vst1q_f32(p, v.a);
+    vst1q_f32(p + step, v.b);
+    vst1q_f32(p + 2 * step, v.c);
+    vst1q_f32(p + 3 * step, v.d);
+}
 CE_INLINE unsigned vf_equal_lanes(vf v, float x)
 {
     static const uint32_t bits[4] = {1, 2, 4, 8};
@@ -324,6 +344,15 @@ CE_INLINE int vd_any(vdm m)
     return vmaxvq_u32(vreinterpretq_u32_u64(vorrq_u64(vorrq_u64(m.a, m.b), vorrq_u64(m.c, m.d)))) != 0;
 }
 
+CE_INLINE float64x2_t ce_add_where_f64(uint64x2_t m, float64x2_t a, float64x2_t b)
+{
+    return vaddq_f64(a, vreinterpretq_f64_u64(vandq_u64(m, vreinterpretq_u64_f64(b))));
+}
+CE_INLINE vd vd_add_where(vdm m, vd x, vd y)
+{
+    return (vd){ce_add_where_f64(m.a, x.a, y.a), ce_add_where_f64(m.b, x.b, y.b), ce_add_where_f64(m.c, x.c, y.c),
+                ce_add_where_f64(m.d, x.d, y.d)};
+}
 CE_INLINE float64x2_t ce_set_lane_f64(float64x2_t v, uint64x2_t lane, uint64_t first, double x)
 {
     static const uint64_t numbers[2] = {0, 1};
@@ -387,8 +416,17 @@ CE_INLINE vd vd_zip_blocks_hi(vd a, vd b)
 {
     return (vd){vzip2q_f64(a.a, b.a), vzip2q_f64(a.b, b.b), vzip2q_f64(a.c, b.c), vzip2q_f64(a.d, b.d)};
 }
-CE_INLINE vd vd_even_blocks(vd a, vd b) { return (vd){a.a, a.c, b.a, b.c}; }
-CE_INLINE vd vd_odd_blocks(vd a, vd b) { return (vd){a.b, a.d, b.b, b.d}; }
+CE_INLINE vd vd_load_blocks(const double *p, ptrdiff_t step)
+{
+    return (vd){vld1q_f64(p), vld1q_f64(p + step), vld1q_f64(p + 2 * step), vld1q_f64(p + 3 * step)};
+}
+CE_INLINE void vd_store_blocks(double *p, ptrdiff_t step, vd v)
+{
+    vst1q_f64(p, v.a);
+    vst1q_f64(p + step, v.b);
+    vst1q_f64(p + 2 * step, v.c);
+    vst1q_f64(p + 3 * step, v.d);
+}
 CE_INLINE unsigned vd_equal_lanes(vd v, double x)
 {
     static const uint32_t bits[4] = {1, 2, 4, 8};

@@ -80,6 +80,8 @@ static void t(expect_mask)(const char *operation, M mask, const int *want)
     t(expect_bits)("any", -1, (UINT)(v(any)(mask) != 0), (UINT)any);
 }
 
+static T t(magnitude)(T x) { return x < 0 || x == 0 ? 0 - x : x; }
+
 static void t(test_arithmetic)(void)
 {
     T a[LANES], b[LANES];
@@ -107,16 +109,29 @@ static void t(test_arithmetic)(void)
     t(expect_mask)("lt", v(lt)(x, y), less);
     t(expect_mask)("eq", v(eq)(x, y), equal);
     EXPECT_BITS("select", v(select)(v(lt)(x, y), x, y), t(bits)(less[i] ? a[i] : b[i]));
+    EXPECT_LANES("add_where", v(add_where)(v(lt)(x, y), v(abs)(x), y), t(magnitude)(a[i]) + (less[i] ? b[i] : 0));
     EXPECT_BITS("zip_lo", v(zip_lo)(x, y), t(bits)((i % 2 ? b : a)[i / 2]));
     EXPECT_BITS("zip_hi", v(zip_hi)(x, y), t(bits)((i % 2 ? b : a)[(LANES + i) / 2]));
     const int lanes = LANES / 4; /* of a block */
     EXPECT_BITS("zip_blocks_lo", v(zip_blocks_lo)(x, y), t(bits)((i % 2 ? b : a)[i - i % lanes + i % lanes / 2]));
     EXPECT_BITS("zip_blocks_hi", v(zip_blocks_hi)(x, y),
                 t(bits)((i % 2 ? b : a)[i - i % lanes + (lanes + i % lanes) / 2]));
+#if CE_WHOLE_ROWS
     EXPECT_BITS("even_blocks", v(even_blocks)(x, y),
                 t(bits)((i < LANES / 2 ? a : b)[i / lanes % 2 * 2 * lanes + i % lanes]));
     EXPECT_BITS("odd_blocks", v(odd_blocks)(x, y),
                 t(bits)((i < LANES / 2 ? a : b)[i / lanes % 2 * 2 * lanes + lanes + i % lanes]));
+    EXPECT_BITS("join_halves", v(join_halves)(a + 2, b + 1), t(bits)(i < LANES / 2 ? a[2 + i] : b[1 + i - LANES / 2]));
+#else
+    T apart[3 * LANES];
+    for (int i = 0; i < 3 * LANES; i++) {
+        apart[i] = (i % 2 ? a : b)[i / 2 % LANES];
+    }
+    EXPECT_BITS("load_blocks", v(load_blocks)(apart + 1, lanes + 3),
+                t(bits)(apart[1 + i / lanes * (lanes + 3) + i % lanes]));
+    v(store_blocks)(apart + 2, lanes + 1, x);
+    EXPECT_BITS("store_blocks", v(load_blocks)(apart + 2, lanes + 1), t(bits)(a[i]));
+#endif
 }
 
 /* One true lane, or none. */
