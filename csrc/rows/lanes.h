@@ -449,7 +449,7 @@ CE_STATIC void F(tile_log_probabilities)(T *tile, ptrdiff_t n_classes, V max, co
     V confident = v_select(v_lt(v_set1(-CONFIDENT), at_top), max, v_set1((T)NAN)); /* NaN: none */
     for (ptrdiff_t c = 0; c < n_classes; c++) {
         V x = v_load(tile + c * LANES);
-        V log_p = F(minus_lse)(x, s.hi, s.minus_lo);
+        V log_p = F(minus_lse)(x, s.hi, s.minus_lo, 0);
         v_store(tile + c * LANES, v_select(v_eq(x, confident), at_top, log_p));
     }
 }

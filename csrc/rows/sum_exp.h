@@ -329,6 +329,7 @@ CE_STATIC int F(sum_chunk)(const struct F(chunk) * c, double sum[2])
 struct F(row_sum) {
     double sum[2], shift;
     T base;
+    int trusted; /* the shift was, and rightly: no logit is infinite or NaN, none very large */
 };
 
 CE_INLINE double F(shift_for)(double max) { return rint(max * LOG2_E) - F(EXP_HEADROOM); }
@@ -393,13 +394,14 @@ struct F(guess) {
 CE_INLINE struct F(row_sum) F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptrdiff_t excluded, struct F(exps) exps,
                                              struct F(ahead) ahead, struct F(guess) * guess)
 {
-    struct F(row_sum) row = {{0, 0}, 0, F(needs_base)(max) ? max : 0};
+    struct F(row_sum) row = {{0, 0}, 0, F(needs_base)(max) ? max : 0, 0};
     if (max != -INFINITY) {
         row.shift = F(shift_for)((double)max - row.base);
     }
     if (guess->careful == 0 && row.base == 0) {
         struct F(row_sum) trusted = row;
-        if (F(sum_chunks)(&trusted, x, n, excluded, exps, ahead, 1)) {
+        trusted.trusted = F(sum_chunks)(&trusted, x, n, excluded, exps, ahead, 1);
+        if (trusted.trusted) {
             return trusted;
         }
         guess->careful = MISFIT_ROWS;
@@ -413,7 +415,7 @@ CE_INLINE struct F(row_sum) F(sum_row_below)(const T *x, ptrdiff_t n, T max, ptr
 CE_STATIC struct F(row_sum)
     F(sum_row_searching)(const T *x, ptrdiff_t n, ptrdiff_t excluded, struct F(exps) exps, struct F(ahead) ahead)
 {
-    struct F(row_sum) row = {{0, 0}, 0, 0};
+    struct F(row_sum) row = {{0, 0}, 0, 0, 0};
     double max = -INFINITY; /* of the chunks so far */
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         double m = F(row_max)(x + start, n - start < CHUNK ? n - start : CHUNK);
@@ -448,7 +450,7 @@ CE_INLINE struct F(row_sum) F(sum_row)(const T *x, ptrdiff_t n, ptrdiff_t exclud
     if (guess->careful == 0) {
         double left_out = (size_t)excluded < (size_t)n ? x[excluded] : -INFINITY;
         double height = left_out * LOG2_E - guess->shift;
-        struct F(row_sum) row = {{0, 0}, guess->shift, 0};
+        struct F(row_sum) row = {{0, 0}, guess->shift, 0, 1};
         if (F(sum_chunks)(&row, x, n, excluded, exps, ahead, 1) && F(fits)(row.sum[0], (double)n, height)) {
             return row;
         }
