@@ -30,6 +30,14 @@ CE_INLINE struct F(exp_shift) F(exp_shift_by)(double shift)
     return (struct F(exp_shift)){v_set1(F(exp_one)(shift)), v_set1(F(exp_nothing)(shift))};
 }
 
+/* The same of a vector of shifts. */
+CE_INLINE struct F(exp_shift) F(exp_shift_of)(V shift)
+{
+    V eighths = v_mul(v_set1(8), v_sub(v_set1(F(EXP_BIAS)), shift));
+    return (struct F(exp_shift)){v_madd(eighths, v_set1((T)F(EXP_EIGHTH)), v_set1((T)EXP_ZERO)),
+                                 v_mul(eighths, v_set1((T)-LN2_8))};
+}
+
 /* The scales of n vectors (a constant), and r with tail = e^r - 1. Step by step, so that their chains of dependent operations
  * overlap. With `seen`, smaller x than `nothing` are not looked for: exp_in_range(*seen) says afterwards whether there were
  * any, or too large ones. */

@@ -13,7 +13,7 @@ CE_STATIC double F(weighted_loss)(const struct F(group) * g, int i, double w)
         return g->log_hi[i] + g->log_lo[i];
     }
     if (g->log_hi[i] == INFINITY && g->logit[i] > -INFINITY) {
-        return w * g->base[i] - w * g->logit[i];
+        return w * (double)g->base[i] - w * (double)g->logit[i];
     }
     return F(times)(g->log_hi[i], g->log_lo[i], w);
 }

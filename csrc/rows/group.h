@@ -1,4 +1,4 @@
-/* A group of up to GROUP_MAX rows between its two passes: what the sums say, in vectors of doubles over the rows.
+/* A group of up to GROUP_MAX rows between its two passes: what the sums say, in vectors over the rows.
  *
  * With R the sum over the other classes and e the exponential of the class left out (the target, or one maximum):
  *     -log p = log(1 + R / e),   p_j = e_j / (R + e),   1 - p = R / (R + e)
@@ -7,10 +7,10 @@
 
 struct F(group) {
     int n, trusted[GROUP_MAX];
-    double sum_hi[GROUP_MAX], sum_lo[GROUP_MAX], shift[GROUP_MAX], base[GROUP_MAX];
-    double logit[GROUP_MAX];                     /* of the class left out; -inf where none was */
-    double log_hi[GROUP_MAX], log_lo[GROUP_MAX]; /* log(1 + R / e) */
-    double inv_hi[GROUP_MAX], inv_lo[GROUP_MAX]; /* 1 / (R + e) */
+    double sum_hi[GROUP_MAX], sum_lo[GROUP_MAX];
+    T shift[GROUP_MAX], base[GROUP_MAX], logit[GROUP_MAX]; /* logit: of the class left out; -inf where none was */
+    double log_hi[GROUP_MAX], log_lo[GROUP_MAX];           /* log(1 + R / e) */
+    double inv_hi[GROUP_MAX], inv_lo[GROUP_MAX];           /* 1 / (R + e) */
 };
 
 /* Lanes that no row uses hold this: two classes, both logits 0, one of them left out. */
@@ -23,7 +23,7 @@ CE_STATIC void F(group_clear)(struct F(group) * g, int n)
     }
 }
 
-CE_INLINE void F(set_one)(const struct F(group) * g, double field[GROUP_MAX], int i, double value)
+CE_INLINE void F(set_double)(const struct F(group) * g, double field[GROUP_MAX], int i, double value)
 {
     if (g->n < 8) {
         vd_store(field, vd_set_lane(vd_load(field), i, value));
@@ -32,26 +32,25 @@ CE_INLINE void F(set_one)(const struct F(group) * g, double field[GROUP_MAX], in
     }
 }
 
-/* The vectors of a small group are read next. Of numbers just stored one by one they would wait until all that was stored before
- * is in the cache: log_softmax and gradient of 1000 classes 3 to 4 % less. */
-CE_INLINE void F(group_set)(struct F(group) * g, int i, const struct F(row_sum) * row, double logit)
+CE_INLINE void F(set_number)(const struct F(group) * g, T field[GROUP_MAX], int i, T value)
 {
-    g->trusted[i] = row->trusted;
-    F(set_one)(g, g->sum_hi, i, row->sum[0]);
-    F(set_one)(g, g->sum_lo, i, row->sum[1]);
-    F(set_one)(g, g->shift, i, row->shift);
-    F(set_one)(g, g->base, i, row->base);
-    F(set_one)(g, g->logit, i, logit);
+    if (g->n < 8) {
+        v_store(field, v_set_lane(v_load(field), i, value));
+    } else {
+        field[i] = value;
+    }
 }
 
-/* Of rows i..i+7. */
-CE_INLINE struct exp_shift_f64 F(group_shift)(const struct F(group) * g, int i)
+/* The vectors of a small group are read next. Of numbers just stored one by one they would wait until all that was stored before
+ * is in the cache: log_softmax and gradient of 1000 classes 3 to 4 % less. */
+CE_INLINE void F(group_set)(struct F(group) * g, int i, const struct F(row_sum) * row, T logit)
 {
-    struct exp_shift_f64 s;
-    vd eighths = vd_mul(vd_set1(8.0), vd_sub(vd_set1(EXP_BIAS_f64), vd_load(g->shift + i)));
-    s.one = vd_madd(eighths, vd_set1(EXP_EIGHTH_f64), vd_set1(EXP_ZERO));
-    s.nothing = vd_mul(vd_set1(-LN2_8), eighths);
-    return s;
+    g->trusted[i] = row->trusted;
+    F(set_double)(g, g->sum_hi, i, row->sum[0]);
+    F(set_double)(g, g->sum_lo, i, row->sum[1]);
+    F(set_number)(g, g->shift, i, (T)row->shift);
+    F(set_number)(g, g->base, i, row->base);
+    F(set_number)(g, g->logit, i, logit);
 }
 
 /* What belongs to rows of floats is exact enough as a double, of doubles as a pair. */
@@ -77,25 +76,27 @@ CE_INLINE struct vd2 F(wide_inverse)(vd sum_hi, vd sum_lo, struct vd2 e)
 }
 #endif
 
-/* e^(logit - base) * 2^-shift of rows i..i+7. */
-CE_INLINE struct vd2 F(group_exp)(const struct F(group) * g, int i)
+/* e = e^(logit - base) * 2^-shift of rows i..i+LANES-1, like the others' in the sum. */
+CE_INLINE void F(group_exps)(const struct F(group) * g, int i, struct vd2 e[WIDE_PARTS])
 {
-    vd scale, tail;
-    struct exp_shift_f64 s = F(group_shift)(g, i);
-    exp_parts_f64(vd_sub(vd_load(g->logit + i), vd_load(g->base + i)), &s, &scale, &tail);
+    struct F(exp_shift) shift = F(exp_shift_of)(v_load(g->shift + i));
+    V scale, tail;
+    F(exp_parts)(v_sub(v_load(g->logit + i), v_load(g->base + i)), &shift, &scale, &tail);
 #if WIDE_PARTS == 2
-    return (struct vd2){vd_madd(scale, tail, scale), vd_set1(0)};
+    vd lo = vf_widen_lo(scale), hi = vf_widen_hi(scale);
+    e[0] = (struct vd2){vd_madd(lo, vf_widen_lo(tail), lo), vd_set1(0)};
+    e[1] = (struct vd2){vd_madd(hi, vf_widen_hi(tail), hi), vd_set1(0)};
 #else
-    return vd_fast_two_sum(scale, vd_mul(scale, tail));
+    e[0] = vd_fast_two_sum(scale, vd_mul(scale, tail));
 #endif
 }
 
-/* log(1 + R / e) where e is too small for a double: (shift ln 2 + base - logit) + log R. */
+/* log(1 + R / e) where e is too small for T: (shift ln 2 + base - logit) + log R. */
 CE_INLINE struct vd2 F(log_far)(const struct F(group) * g, int i)
 {
-    vd shift = vd_load(g->shift + i);
+    vd shift = F(load_wide)(g->shift + i, 8, 0);
     struct vd2 log_sum = log_wide(vd_load(g->sum_hi + i));
-    struct vd2 gap = vd_two_sum(vd_load(g->base + i), vd_neg(vd_load(g->logit + i)));
+    struct vd2 gap = vd_two_sum(F(load_wide)(g->base + i, 8, 0), vd_neg(F(load_wide)(g->logit + i, 8, 0)));
     struct vd2 near = vd_two_sum(vd_mul(shift, vd_set1(LN2_HI)), log_sum.hi);
     struct vd2 far = vd_two_sum(gap.hi, near.hi);
     vd lo = vd_add(vd_add(far.lo, gap.lo), vd_madd(shift, vd_set1(LN2_LO), vd_add(near.lo, log_sum.lo)));
@@ -119,25 +120,38 @@ CE_INLINE struct vd2 F(log_ratio)(const struct F(group) * g, int i, struct vd2 e
 #endif
 }
 
-/* Of those rows i..i+7 where R / e may be more than a double holds. */
+/* Of those rows i..i+7 where e may be less than T holds to all digits, or R / e more than a double does. */
 CE_STATIC void F(group_logs_far)(struct F(group) * g, int i, vdm far)
 {
-    vdm finite = vd_lt(vd_set1(-INFINITY), vd_load(g->logit + i));
+    vdm finite = vd_lt(vd_set1(-INFINITY), F(load_wide)(g->logit + i, 8, 0));
     struct vd2 f = F(log_far)(g, i);
     vd hi = vd_select(finite, f.hi, vd_set1(INFINITY)), lo = vd_select(finite, f.lo, vd_set1(0.0));
     vd_store(g->log_hi + i, vd_select(far, hi, vd_load(g->log_hi + i)));
     vd_store(g->log_lo + i, vd_select(far, lo, vd_load(g->log_lo + i)));
 }
 
+CE_INLINE vdm F(is_far)(vd e, vd sum)
+{
+#if WIDE_PARTS == 2
+    return vd_lt(e, vd_min(vd_set1(0x1p-100), sum));
+#else
+    return vd_lt(vd_mul(e, vd_set1(0x1p900)), sum);
+#endif
+}
+
 CE_INLINE void F(group_logs)(struct F(group) * g)
 {
-    for (int i = 0; i < g->n; i += 8) {
-        struct vd2 e = F(group_exp)(g, i), r = F(log_ratio)(g, i, e);
-        vdm far = vd_lt(vd_mul(e.hi, vd_set1(0x1p900)), vd_load(g->sum_hi + i));
-        vd_store(g->log_hi + i, r.hi);
-        vd_store(g->log_lo + i, r.lo);
-        if (vd_any(far)) {
-            F(group_logs_far)(g, i, far);
+    for (int first = 0; first < g->n; first += LANES) {
+        struct vd2 e[WIDE_PARTS];
+        F(group_exps)(g, first, e);
+        for (int k = 0, i = first; k < WIDE_PARTS && i < g->n; k++, i += 8) {
+            struct vd2 r = F(log_ratio)(g, i, e[k]);
+            vdm far = F(is_far)(e[k].hi, vd_load(g->sum_hi + i));
+            vd_store(g->log_hi + i, r.hi);
+            vd_store(g->log_lo + i, r.lo);
+            if (vd_any(far)) {
+                F(group_logs_far)(g, i, far);
+            }
         }
     }
 }
@@ -145,14 +159,17 @@ CE_INLINE void F(group_logs)(struct F(group) * g)
 /* Whether a class was left out is a constant. */
 CE_INLINE void F(group_inverses)(struct F(group) * g, int left_out)
 {
-    for (int i = 0; i < g->n; i += 8) {
-        struct vd2 e = {vd_set1(0), vd_set1(0)};
+    for (int first = 0; first < g->n; first += LANES) {
+        struct vd2 e[WIDE_PARTS] = {{vd_set1(0), vd_set1(0)}};
         if (left_out) {
-            e = F(group_exp)(g, i);
+            F(group_exps)(g, first, e);
         }
-        struct vd2 inverse = F(wide_inverse)(vd_load(g->sum_hi + i), vd_load(g->sum_lo + i), e);
-        vd_store(g->inv_hi + i, inverse.hi);
-        vd_store(g->inv_lo + i, inverse.lo);
+        for (int k = 0, i = first; k < WIDE_PARTS && i < g->n; k++, i += 8) {
+            struct vd2 out = left_out ? e[k] : e[0];
+            struct vd2 inverse = F(wide_inverse)(vd_load(g->sum_hi + i), vd_load(g->sum_lo + i), out);
+            vd_store(g->inv_hi + i, inverse.hi);
+            vd_store(g->inv_lo + i, inverse.lo);
+        }
     }
 }
 

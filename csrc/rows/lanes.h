@@ -51,52 +51,29 @@ struct F(tile_shift) {
 CE_STATIC struct F(tile_shift) F(tile_shift_rare)(V max, struct F(group) * g)
 {
     struct F(tile_shift) s;
-    T m[LANES], base[LANES], one[LANES], nothing[LANES];
+    T m[LANES];
     v_store(m, max);
     s.has_base = 0;
     for (int i = 0; i < LANES; i++) {
-        base[i] = F(needs_base)(m[i]) ? m[i] : 0;
-        s.has_base |= base[i] != 0;
-        g->base[i] = base[i];
-        g->shift[i] = m[i] == -INFINITY ? 0 : F(shift_for)((double)m[i] - base[i]);
-        one[i] = F(exp_one)(g->shift[i]);
-        nothing[i] = F(exp_nothing)(g->shift[i]);
+        g->base[i] = F(needs_base)(m[i]) ? m[i] : 0;
+        g->shift[i] = m[i] == -INFINITY ? 0 : (T)F(shift_for)((double)m[i] - g->base[i]);
+        s.has_base |= g->base[i] != 0;
     }
-    s.shift.one = v_load(one);
-    s.shift.nothing = v_load(nothing);
-    s.base = v_load(base);
+    s.shift = F(exp_shift_of)(v_load(g->shift));
+    s.base = v_load(g->base);
     return s;
 }
 
-/* shift_for of eight maxima, and 8 * (bias - shift). Adding and subtracting 1.5 * 2^52 rounds to an integer. */
-CE_INLINE vd F(eighths_for)(vd max, double *shift)
-{
-    vd round = vd_set1(0x1.8p52);
-    vd n = vd_sub(vd_add(vd_mul(max, vd_set1(LOG2_E)), round), round);
-    n = vd_sub(n, vd_set1(F(EXP_HEADROOM)));
-    vd_store(shift, n);
-    return vd_mul(vd_set1(8.0), vd_sub(vd_set1(F(EXP_BIAS)), n));
-}
-
+/* Adding and subtracting 1.5 in the first place that T has rounds to an integer. */
 CE_STATIC struct F(tile_shift) F(tile_shift_for)(V max, struct F(group) * g)
 {
-    struct F(tile_shift) s;
     if (v_any(v_lt(v_set1((T)BASE_LIMIT), v_abs(max)))) {
         return F(tile_shift_rare)(max, g);
     }
-    vd zero = vd_set1(EXP_ZERO), eighth = vd_set1(F(EXP_EIGHTH)), down = vd_set1(-LN2_8);
-#if WIDE_PARTS == 2
-    vd a = F(eighths_for)(vf_widen_lo(max), g->shift), b = F(eighths_for)(vf_widen_hi(max), g->shift + 8);
-    s.shift.one = vf_narrow(vd_madd(a, eighth, zero), vd_madd(b, eighth, zero));
-    s.shift.nothing = vf_narrow(vd_mul(a, down), vd_mul(b, down));
-#else
-    vd a = F(eighths_for)(max, g->shift);
-    s.shift.one = vd_madd(a, eighth, zero);
-    s.shift.nothing = vd_mul(a, down);
-#endif
-    s.base = v_set1(0);
-    s.has_base = 0;
-    return s;
+    V round = v_set1((T)(1.5 / T_EPSILON));
+    V shift = v_sub(v_sub(v_madd(max, v_set1((T)LOG2_E), round), round), v_set1(F(EXP_HEADROOM)));
+    v_store(g->shift, shift);
+    return (struct F(tile_shift)){F(exp_shift_of)(shift), v_set1(0), 0};
 }
 
 /* The first n accumulators of a tile added in the tree of lane_total: ((0+8)+(4+12)) + ..., branch by branch for the sake of
@@ -300,9 +277,9 @@ CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input,
         g->n = F(rows_of_tile)(row, n_rows);
         for (int i = 0; i < LANES; i += 8) {
             vd_store(g->sum_lo + i, vd_set1(0));
-            vd_store(g->base + i, vd_set1(0));
-            vd_store(g->logit + i, vd_set1(-INFINITY));
         }
+        v_store(g->base, v_set1(0));
+        v_store(g->logit, v_set1(-INFINITY));
         b->tile[b->n] = (T *)scratch + 3 * b->n * n_classes * LANES;
         b->exps[b->n] = b->tile[b->n] + n_classes * LANES;
         b->prob[b->n] = b->exps[b->n] + n_classes * LANES; /* for who needs it */
@@ -417,12 +394,7 @@ CE_STATIC V F(tile_take_max)(const T *tile, ptrdiff_t n_classes, T *rest, struct
     if (v_any(v_lt(v_set1(1), F(tile_without)(tile, n_classes, max, rest)))) {
         F(tile_without_first)(tile, n_classes, max, rest);
     }
-#if WIDE_PARTS == 2
-    vd_store(g->logit, vf_widen_lo(max));
-    vd_store(g->logit + 8, vf_widen_hi(max));
-#else
-    vd_store(g->logit, max);
-#endif
+    v_store(g->logit, max);
     return max;
 }
 

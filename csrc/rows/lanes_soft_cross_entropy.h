@@ -119,8 +119,8 @@ CE_STATIC void F(tile_soft_grads)(const struct F(tile_soft) * s, const struct F(
     W inverse = w_join((struct vd2){vd_load(g->inv_hi + i), vd_load(g->inv_lo + i)});
     struct F(tile_slopes) t;
     t.slopes = F(soft_slopes_of)(sums, w_from(scale), inverse, w_join(F(group_others)(g, i)));
-    t.shift = F(group_shift)(g, i);
-    t.base = vd_load(g->base + i);
+    t.shift = exp_shift_of_f64(F(load_wide)(g->shift + i, 8, 0));
+    t.base = F(load_wide)(g->base + i, 8, 0);
     t.at_max = w_round(t.slopes.at_max);
     t.bend_at_max = w_round(t.slopes.bend_at_max);
     t.grad = grad;

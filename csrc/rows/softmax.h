@@ -73,7 +73,7 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
             ahead = F(ahead_of)(w, ahead.row, out->data + i * out->stride, n > CHUNK);
         }
         struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, ahead, guess);
-        F(group_set)(g, i, &sum, max[i]);
+        F(group_set)(g, i, &sum, (T)max[i]);
     }
     F(group_logs)(g);
 }

@@ -204,7 +204,7 @@ CE_STATIC struct F(lses) F(group_lses)(const struct F(group) * g, int i)
     struct vd2 lse[WIDE_PARTS];
     vd round = vd_set1(TO_EIGHTHS), hi[WIDE_PARTS], minus_lo[WIDE_PARTS];
     for (int k = 0; k < WIDE_PARTS; k++) {
-        lse[k] = vd_two_sum(vd_load(g->logit + i + 8 * k), vd_load(g->log_hi + i + 8 * k));
+        lse[k] = vd_two_sum(F(load_wide)(g->logit + i + 8 * k, 8, 0), vd_load(g->log_hi + i + 8 * k));
         lse[k].lo = vd_add(lse[k].lo, vd_load(g->log_lo + i + 8 * k));
         hi[k] = vd_sub(vd_add(lse[k].hi, round), round);
     }
