@@ -135,7 +135,7 @@ CE_STATIC void F(copied_tiles_backward)(const struct ce_row_map_backward *a, int
                                         struct F(backward_vectors) * t, F(backward_tiles) * backward)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    T *g[TILES], *y[TILES];
+    T *g[TILES] = {NULL}, *y[TILES] = {NULL};
     for (int k = 0; k < n_tiles; k++) {
         g[k] = (T *)a->scratch + 2 * k * n * LANES;
         y[k] = g[k] + n * LANES;
@@ -144,7 +144,7 @@ CE_STATIC void F(copied_tiles_backward)(const struct ce_row_map_backward *a, int
     F(tiles_load)(&a->grad_output, first, a->n_rows, n_tiles, n, g);
     F(tiles_load)(&a->output, first, a->n_rows, n_tiles, n, y);
     backward(n_tiles, t, n);
-    F(tiles_store)(&a->grad_input, first, a->n_rows, n_tiles, n, g);
+    F(tiles_store)(&a->grad_input, first, a->n_rows, n_tiles, n, g, NULL);
 }
 
 /* Memory is asked for whatever the arrays' size: so little is computed that of (4, 19, 160, 160) a third is saved, and within a

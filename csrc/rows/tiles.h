@@ -2,7 +2,8 @@
  * are adjacent (turn.h), copied where rows are. */
 
 /* Whether that was possible: full tiles of 2, 4 or 8 classes, which need no more than their own vectors. */
-CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes, const T *from, T *to, int to_tile)
+CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes, const T *from, T *to, int to_tile,
+                           const struct F(factors) * f)
 {
     if (m->row_stride != n_classes || m->class_stride != 1 || n != LANES) {
         return 0;
@@ -11,11 +12,11 @@ CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes
         return 0;
     }
     if (n_classes == 2) {
-        F(turn)(from, to, 2, to_tile ? LANES_LOG2 : 1);
+        F(turn)(from, to, 2, to_tile ? LANES_LOG2 : 1, f);
     } else if (n_classes == 4) {
-        F(turn)(from, to, 4, to_tile ? LANES_LOG2 : 2);
+        F(turn)(from, to, 4, to_tile ? LANES_LOG2 : 2, f);
     } else if (n_classes == 8) {
-        F(turn)(from, to, 8, to_tile ? LANES_LOG2 : 3);
+        F(turn)(from, to, 8, to_tile ? LANES_LOG2 : 3, f);
     } else {
         return 0;
     }
@@ -26,7 +27,7 @@ CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes
 CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, T *tile)
 {
     const T *x = (const T *)m->data + first * m->row_stride;
-    if (F(turn_rows)(m, n, n_classes, x, tile, 1)) {
+    if (F(turn_rows)(m, n, n_classes, x, tile, 1, NULL)) {
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
@@ -45,17 +46,18 @@ CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptr
     }
 }
 
-CE_STATIC void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, const T *tile)
+CE_INLINE void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, const T *tile,
+                             const struct F(factors) * f)
 {
     T *y = (T *)m->data + first * m->row_stride;
-    if (F(turn_rows)(m, n, n_classes, tile, y, 0)) {
+    if (F(turn_rows)(m, n, n_classes, tile, y, 0, f)) {
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
-        F(tile_to_rows)(y, m->row_stride, n, n_classes, tile);
+        F(tile_to_rows)(y, m->row_stride, n, n_classes, tile, f);
     } else if (m->row_stride == 1) {
         for (ptrdiff_t c = 0; c < n_classes; c++) {
-            V v = v_load(tile + c * LANES);
+            V v = F(tile_at)(tile, c, f);
             if (n == LANES) {
                 v_store(y + c * m->class_stride, v);
             } else {
@@ -64,8 +66,10 @@ CE_STATIC void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, pt
         }
     } else {
         for (ptrdiff_t c = 0; c < n_classes; c++) {
+            T v[LANES];
+            v_store(v, F(tile_at)(tile, c, f));
             for (int i = 0; i < n; i++) {
-                y[i * m->row_stride + c * m->class_stride] = tile[c * LANES + i];
+                y[i * m->row_stride + c * m->class_stride] = v[i];
             }
         }
     }
@@ -102,19 +106,20 @@ CE_STATIC void F(tiles_load)(const struct ce_matrix *m, int64_t first, int64_t n
     }
 }
 
-CE_STATIC void F(tiles_store)(const struct ce_matrix *m, int64_t first, int64_t n_rows, int n_tiles,
-                              ptrdiff_t n_classes, T *const tile[])
+/* Lane by lane times f[k], if there are factors. */
+CE_INLINE void F(tiles_store)(const struct ce_matrix *m, int64_t first, int64_t n_rows, int n_tiles,
+                              ptrdiff_t n_classes, T *const tile[], const struct F(factors) * f)
 {
     if (F(are_planes)(m, first, n_rows, n_tiles)) {
         for (ptrdiff_t c = 0; c < n_classes; c++) {
             T *y = (T *)m->data + first + c * m->class_stride;
             for (int k = 0; k < n_tiles; k++) {
-                v_store(y + k * LANES, v_load(tile[k] + c * LANES));
+                v_store(y + k * LANES, F(tile_at)(tile[k], c, f ? &f[k] : NULL));
             }
         }
         return;
     }
     for (int k = 0; k < n_tiles; k++, first += LANES) {
-        F(tile_store)(m, first, F(rows_of_tile)(first, n_rows), n_classes, tile[k]);
+        F(tile_store)(m, first, F(rows_of_tile)(first, n_rows), n_classes, tile[k], f ? &f[k] : NULL);
     }
 }

@@ -1,5 +1,12 @@
 /* Rows of adjacent classes turned into a tile, tile[class * LANES + lane], and back. */
 
+/* Class c of a tile, lane by lane times the factors f; NULL: as it is. */
+CE_INLINE V F(tile_at)(const T *tile, ptrdiff_t c, const struct F(factors) * f)
+{
+    V v = v_load(tile + c * LANES);
+    return f ? F(scaled)(v, v_load(f->before), v_load(f->hi), v_load(f->lo)) : v;
+}
+
 /* `count` vectors as one long row of elements, shuffled perfectly: the element at i goes to 2 i modulo the length less 1.
  * So many steps rotate the bits of i as many places to the left, which is a transposition. */
 CE_INLINE void F(shuffle)(V r[LANES], int count, int steps)
@@ -34,12 +41,12 @@ CE_INLINE void F(transpose_in_blocks)(V *r)
     }
 }
 
-/* LANES rows of `count` classes without a gap, `from`, transposed; steps: of the shuffle. */
-CE_INLINE void F(turn)(const T *from, T *to, int count, int steps)
+/* LANES rows of `count` classes without a gap, or a tile, to the other; steps: of the shuffle. */
+CE_INLINE void F(turn)(const T *from, T *to, int count, int steps, const struct F(factors) * f)
 {
     V r[LANES];
     for (int i = 0; i < count; i++) {
-        r[i] = v_load(from + i * LANES);
+        r[i] = F(tile_at)(from, i, f);
     }
     F(shuffle)(r, count, steps);
     for (int i = 0; i < count; i++) {
@@ -89,11 +96,11 @@ CE_INLINE void F(load_whole)(const T *x, ptrdiff_t row_stride, T *tile)
     }
 }
 
-CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile)
+CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, const struct F(factors) * f)
 {
     V r[LANES];
     for (int k = 0; k < LANES; k++) {
-        r[k] = v_load(tile + k * LANES);
+        r[k] = F(tile_at)(tile, k, f);
     }
     for (int i = 0; i < LANES; i += BLOCK_CLASSES) {
         F(transpose_in_blocks)(r + i);
@@ -124,11 +131,12 @@ CE_INLINE void F(load_blocks)(int n_blocks, const T *x, ptrdiff_t row_stride, in
     }
 }
 
-CE_INLINE void F(store_blocks)(int n_blocks, T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile)
+CE_INLINE void F(store_blocks)(int n_blocks, T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
+                               const struct F(factors) * f)
 {
     V r[LANES];
     for (int k = 0; k < LANES; k++) {
-        r[k] = k < n_blocks * BLOCK_CLASSES && k < n_classes ? v_load(tile + k * LANES) : v_set1(0);
+        r[k] = k < n_blocks * BLOCK_CLASSES && k < n_classes ? F(tile_at)(tile, k, f) : v_set1(0);
     }
     for (int i = 0; i < n_blocks; i++) {
         F(transpose_in_blocks)(r + i * BLOCK_CLASSES);
@@ -153,16 +161,17 @@ CE_INLINE void F(load_part)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_t n
     }
 }
 
-CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile)
+CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
+                             const struct F(factors) * f)
 {
     if (n_classes <= BLOCK_CLASSES) {
-        F(store_blocks)(1, y, row_stride, n, n_classes, tile);
+        F(store_blocks)(1, y, row_stride, n, n_classes, tile, f);
     } else if (n_classes <= 2 * BLOCK_CLASSES) {
-        F(store_blocks)(2, y, row_stride, n, n_classes, tile);
+        F(store_blocks)(2, y, row_stride, n, n_classes, tile, f);
     } else if (n_classes <= 3 * BLOCK_CLASSES) {
-        F(store_blocks)(3, y, row_stride, n, n_classes, tile);
+        F(store_blocks)(3, y, row_stride, n, n_classes, tile, f);
     } else {
-        F(store_blocks)(4, y, row_stride, n, n_classes, tile);
+        F(store_blocks)(4, y, row_stride, n, n_classes, tile, f);
     }
 }
 #else
@@ -202,11 +211,11 @@ CE_INLINE void F(load_part)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_t n
     }
 }
 
-CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile)
+CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, const struct F(factors) * f)
 {
     V r[BLOCK_CLASSES];
     for (int k = 0; k < BLOCK_CLASSES; k++) {
-        r[k] = v_load(tile + k * LANES);
+        r[k] = F(tile_at)(tile, k, f);
     }
     F(transpose_in_blocks)(r);
     for (int i = 0; i < BLOCK_CLASSES; i++) {
@@ -214,13 +223,14 @@ CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile)
     }
 }
 
-CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile)
+CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
+                             const struct F(factors) * f)
 {
     T rows[LANES * BLOCK_CLASSES], turned[LANES * BLOCK_CLASSES] = {0};
     for (int k = 0; k < BLOCK_CLASSES && k < n_classes; k++) {
-        v_store(turned + k * LANES, v_load(tile + k * LANES));
+        v_store(turned + k * LANES, F(tile_at)(tile, k, f));
     }
-    F(store_whole)(rows, BLOCK_CLASSES, turned);
+    F(store_whole)(rows, BLOCK_CLASSES, turned, NULL);
     for (int i = 0; i < n; i++) {
         F(copy_part)(y + i * row_stride, rows + i * BLOCK_CLASSES, n_classes);
     }
@@ -251,18 +261,19 @@ CE_INLINE void F(rows_to_tile)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_
     }
 }
 
-CE_INLINE void F(tile_to_rows)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile)
+CE_INLINE void F(tile_to_rows)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
+                               const struct F(factors) * f)
 {
     if (n == LANES && n_classes >= TURNED) {
         for (ptrdiff_t c = 0; c < n_classes; c += TURNED) {
             ptrdiff_t at = F(whole_from)(c, TURNED, n_classes);
-            F(store_whole)(y + at, row_stride, tile + at * LANES);
+            F(store_whole)(y + at, row_stride, tile + at * LANES, f);
         }
     } else if (n == LANES) {
-        F(store_part)(y, row_stride, LANES, n_classes, tile);
+        F(store_part)(y, row_stride, LANES, n_classes, tile, f);
     } else {
         for (ptrdiff_t c = 0; c < n_classes; c += TURNED) {
-            F(store_part)(y + c, row_stride, n, n_classes - c, tile + c * LANES);
+            F(store_part)(y + c, row_stride, n, n_classes - c, tile + c * LANES, f);
         }
     }
 }

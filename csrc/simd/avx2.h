@@ -26,6 +26,7 @@ typedef struct {
 #define CE_INTERLEAVE 2 /* sixteen registers hold no more: 1 takes 3 to 5 % longer, 4 10 % */
 #define CE_AHEAD 1      /* in turns 6 to 10 % longer */
 #define CE_TURN CE_INTERLEAVE
+#define CE_LATE_MAPS 1
 #define CE_WHOLE_ROWS 0 /* whole rows: cross_entropy and log_softmax of 10 to 100 classes 10 to 18 % more, softmax 22 */
 /* As in avx512.h, Emerald Rapids: 1.43, 1.11, 1.05 at 144 classes, 1.06, 0.88, 0.82 at 191; doubles 1.19, 0.99, 1.03 at 100, 0.99,
  * 0.80, 0.77 at 128. */

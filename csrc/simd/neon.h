@@ -26,6 +26,7 @@ typedef struct {
 #define CE_INTERLEAVE 1 /* four registers to a vector are four chains */
 #define CE_AHEAD 1
 #define CE_TURN CE_INTERLEAVE
+#define CE_LATE_MAPS 1
 #define CE_WHOLE_ROWS 0
 #define CE_LANES_CLASSES_f32 160 /* those of AVX2: not measured */
 #define CE_LANES_CLASSES_f64 112
