@@ -293,11 +293,10 @@ CE_INLINE V F(copied_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
     return v_load((const T *)row + j);
 }
 
-/* Tiles to where their rows belong, lane by lane times f[k], if there are factors. Past the cache go whole lines alone: the rows of
- * a tile, put in order in `spare`, are one long row where they have no gaps (tile_writer). */
+/* Tiles to where their rows belong. Past the cache go whole lines alone: the rows of a tile, put in order in `spare`, are one
+ * long row where they have no gaps (tile_writer). */
 CE_INLINE void F(tiles_write)(struct F(writer) * w, const struct ce_matrix *output, int64_t first, int64_t n_rows,
-                              int n_tiles, ptrdiff_t n_classes, T *const tile[], T *const spare[],
-                              const struct F(factors) * f)
+                              int n_tiles, ptrdiff_t n_classes, T *const tile[], T *const spare[], struct F(finish) f)
 {
     if (!w->stream) {
         F(tiles_store)(output, first, n_rows, n_tiles, n_classes, tile, f);
@@ -306,7 +305,7 @@ CE_INLINE void F(tiles_write)(struct F(writer) * w, const struct ce_matrix *outp
     for (int k = 0; k < n_tiles; k++, first += LANES) {
         struct ce_matrix rows = {spare[k], n_classes, 1};
         int n = F(rows_of_tile)(first, n_rows);
-        F(tile_store)(&rows, 0, n, n_classes, tile[k], f ? &f[k] : NULL);
+        F(tile_store)(&rows, 0, n, n_classes, tile[k], F(finish_of)(f, k));
         F(write_row)(w, (T *)output->data + first * n_classes, n * n_classes, F(copied_at), spare[k],
                      (struct F(special)){-1, 0});
     }
@@ -361,7 +360,8 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
         for (int k = 0; k < b.n && !CE_LATE_MAPS; k++) {
             F(tile_scale)(b.exps[k], n, &f[k]);
         }
-        F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.exps, b.tile, CE_LATE_MAPS ? f : NULL);
+        F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.exps, b.tile,
+                       CE_LATE_MAPS ? (struct F(finish)){f, NULL} : AS_IT_IS);
     }
     F(finish_writing)(&w);
 }
@@ -412,28 +412,6 @@ CE_STATIC void F(batch_sum_below_max)(struct F(batch) * b, ptrdiff_t n_classes, 
     }
 }
 
-/* What a tile's log-probabilities are made of: x - lse, but at_top where x is a confident maximum. */
-struct F(tile_lses) {
-    V hi, minus_lo, confident, at_top;
-};
-
-CE_INLINE struct F(tile_lses) F(tile_lses_of)(const struct F(group) * g, V max)
-{
-    struct F(lses) s = F(group_lses)(g, 0);
-    vd logs[WIDE_PARTS];
-    for (int k = 0; k < WIDE_PARTS; k++) {
-        logs[k] = vd_neg(vd_load(g->log_hi + 8 * k));
-    }
-    V at_top = F(narrow)(logs);
-    V confident = v_select(v_lt(v_set1(-CONFIDENT), at_top), max, v_set1((T)NAN)); /* NaN: none */
-    return (struct F(tile_lses)){s.hi, s.minus_lo, confident, at_top};
-}
-
-CE_INLINE V F(tile_log_probability)(V x, const struct F(tile_lses) * s)
-{
-    return v_select(v_eq(x, s->confident), s->at_top, F(minus_lse)(x, s->hi, s->minus_lo, 0));
-}
-
 CE_STATIC void F(tile_log_probabilities)(T *tile, ptrdiff_t n_classes, const struct F(tile_lses) * s)
 {
     for (ptrdiff_t c = 0; c < n_classes; c++) {
@@ -480,6 +458,7 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
     struct F(batch) b;
     struct F(writer) w = F(tile_writer)(&a->output, n, a->stream);
     V max[TILES];
+    struct F(tile_lses) lses[TILES];
     if (n == 1) {
         F(one_class)(a, 0);
         return;
@@ -489,15 +468,17 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
         F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
-            struct F(tile_lses) lses = F(tile_lses_of)(&b.g[k], max[k]);
-            if (by_rows) {
-                F(rows_log_probabilities)(&w, a, first + k * LANES, b.g[k].n, &lses);
-            } else {
-                F(tile_log_probabilities)(b.tile[k], n, &lses);
-            }
+            lses[k] = F(tile_lses_of)(&b.g[k], max[k]);
+        }
+        for (int k = 0; k < b.n && by_rows; k++) {
+            F(rows_log_probabilities)(&w, a, first + k * LANES, b.g[k].n, &lses[k]);
+        }
+        for (int k = 0; k < b.n && !CE_LATE_MAPS; k++) {
+            F(tile_log_probabilities)(b.tile[k], n, &lses[k]);
         }
         if (!by_rows) {
-            F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.tile, b.exps, NULL);
+            struct F(finish) finish = {NULL, CE_LATE_MAPS ? lses : NULL};
+            F(tiles_write)(&w, &a->output, first, a->n_rows, b.n, n, b.tile, b.exps, finish);
         }
     }
     F(finish_writing)(&w);

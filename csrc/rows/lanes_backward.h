@@ -144,7 +144,7 @@ CE_STATIC void F(copied_tiles_backward)(const struct ce_row_map_backward *a, int
     F(tiles_load)(&a->grad_output, first, a->n_rows, n_tiles, n, g);
     F(tiles_load)(&a->output, first, a->n_rows, n_tiles, n, y);
     backward(n_tiles, t, n);
-    F(tiles_store)(&a->grad_input, first, a->n_rows, n_tiles, n, g, NULL);
+    F(tiles_store)(&a->grad_input, first, a->n_rows, n_tiles, n, g, AS_IT_IS);
 }
 
 /* Memory is asked for whatever the arrays' size: so little is computed that of (4, 19, 160, 160) a third is saved, and within a

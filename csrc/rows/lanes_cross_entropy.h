@@ -106,7 +106,7 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
             F(tile_grads)(a, first + k * LANES, b.g[k].n, n, b.exps[k], &slope[k]);
         }
         if (a->grad.data) {
-            F(tiles_write)(&w, &a->grad, first, a->n_rows, b.n, n, b.exps, b.tile, NULL);
+            F(tiles_write)(&w, &a->grad, first, a->n_rows, b.n, n, b.exps, b.tile, AS_IT_IS);
         }
     }
     F(finish_writing)(&w);

@@ -225,10 +225,10 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
             }
         }
         if (a->grad.data) {
-            F(tiles_store)(&a->grad, batch, a->n_rows, b.n, n, b.exps, NULL);
+            F(tiles_store)(&a->grad, batch, a->n_rows, b.n, n, b.exps, AS_IT_IS);
         }
         if (a->hess.data) {
-            F(tiles_store)(&a->hess, batch, a->n_rows, b.n, n, b.tile, NULL);
+            F(tiles_store)(&a->hess, batch, a->n_rows, b.n, n, b.tile, AS_IT_IS);
         }
     }
 }

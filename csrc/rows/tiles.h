@@ -3,7 +3,7 @@
 
 /* Whether that was possible: full tiles of 2, 4 or 8 classes, which need no more than their own vectors. */
 CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes, const T *from, T *to, int to_tile,
-                           const struct F(factors) * f)
+                           struct F(finish) f)
 {
     if (m->row_stride != n_classes || m->class_stride != 1 || n != LANES) {
         return 0;
@@ -27,7 +27,7 @@ CE_INLINE int F(turn_rows)(const struct ce_matrix *m, int n, ptrdiff_t n_classes
 CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, T *tile)
 {
     const T *x = (const T *)m->data + first * m->row_stride;
-    if (F(turn_rows)(m, n, n_classes, x, tile, 1, NULL)) {
+    if (F(turn_rows)(m, n, n_classes, x, tile, 1, AS_IT_IS)) {
         return;
     }
     if (m->class_stride == 1 && n_classes > 1) {
@@ -47,7 +47,7 @@ CE_STATIC void F(tile_load)(const struct ce_matrix *m, int64_t first, int n, ptr
 }
 
 CE_INLINE void F(tile_store)(const struct ce_matrix *m, int64_t first, int n, ptrdiff_t n_classes, const T *tile,
-                             const struct F(factors) * f)
+                             struct F(finish) f)
 {
     T *y = (T *)m->data + first * m->row_stride;
     if (F(turn_rows)(m, n, n_classes, tile, y, 0, f)) {
@@ -106,20 +106,19 @@ CE_STATIC void F(tiles_load)(const struct ce_matrix *m, int64_t first, int64_t n
     }
 }
 
-/* Lane by lane times f[k], if there are factors. */
 CE_INLINE void F(tiles_store)(const struct ce_matrix *m, int64_t first, int64_t n_rows, int n_tiles,
-                              ptrdiff_t n_classes, T *const tile[], const struct F(factors) * f)
+                              ptrdiff_t n_classes, T *const tile[], struct F(finish) f)
 {
     if (F(are_planes)(m, first, n_rows, n_tiles)) {
         for (ptrdiff_t c = 0; c < n_classes; c++) {
             T *y = (T *)m->data + first + c * m->class_stride;
             for (int k = 0; k < n_tiles; k++) {
-                v_store(y + k * LANES, F(tile_at)(tile[k], c, f ? &f[k] : NULL));
+                v_store(y + k * LANES, F(tile_at)(tile[k], c, F(finish_of)(f, k)));
             }
         }
         return;
     }
     for (int k = 0; k < n_tiles; k++, first += LANES) {
-        F(tile_store)(m, first, F(rows_of_tile)(first, n_rows), n_classes, tile[k], f ? &f[k] : NULL);
+        F(tile_store)(m, first, F(rows_of_tile)(first, n_rows), n_classes, tile[k], F(finish_of)(f, k));
     }
 }

@@ -1,10 +1,27 @@
 /* Rows of adjacent classes turned into a tile, tile[class * LANES + lane], and back. */
 
-/* Class c of a tile, lane by lane times the factors f; NULL: as it is. */
-CE_INLINE V F(tile_at)(const T *tile, ptrdiff_t c, const struct F(factors) * f)
+/* What a tile becomes on its way to rows: exponentials are multiplied by factors, logits made log-probabilities. Of several tiles,
+ * the first of an array. */
+struct F(finish) {
+    const struct F(factors) * factors;
+    const struct F(tile_lses) * lses;
+};
+
+#define AS_IT_IS ((struct F(finish)){NULL, NULL})
+
+CE_INLINE struct F(finish) F(finish_of)(struct F(finish) f, int k)
+{
+    return (struct F(finish)){f.factors ? f.factors + k : NULL, f.lses ? f.lses + k : NULL};
+}
+
+/* Class c of a tile. */
+CE_INLINE V F(tile_at)(const T *tile, ptrdiff_t c, struct F(finish) f)
 {
     V v = v_load(tile + c * LANES);
-    return f ? F(scaled)(v, v_load(f->before), v_load(f->hi), v_load(f->lo)) : v;
+    if (f.lses) {
+        return F(tile_log_probability)(v, f.lses);
+    }
+    return f.factors ? F(scaled)(v, v_load(f.factors->before), v_load(f.factors->hi), v_load(f.factors->lo)) : v;
 }
 
 /* `count` vectors as one long row of elements, shuffled perfectly: the element at i goes to 2 i modulo the length less 1.
@@ -42,7 +59,7 @@ CE_INLINE void F(transpose_in_blocks)(V *r)
 }
 
 /* LANES rows of `count` classes without a gap, or a tile, to the other; steps: of the shuffle. */
-CE_INLINE void F(turn)(const T *from, T *to, int count, int steps, const struct F(factors) * f)
+CE_INLINE void F(turn)(const T *from, T *to, int count, int steps, struct F(finish) f)
 {
     V r[LANES];
     for (int i = 0; i < count; i++) {
@@ -96,7 +113,7 @@ CE_INLINE void F(load_whole)(const T *x, ptrdiff_t row_stride, T *tile)
     }
 }
 
-CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, const struct F(factors) * f)
+CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, struct F(finish) f)
 {
     V r[LANES];
     for (int k = 0; k < LANES; k++) {
@@ -132,7 +149,7 @@ CE_INLINE void F(load_blocks)(int n_blocks, const T *x, ptrdiff_t row_stride, in
 }
 
 CE_INLINE void F(store_blocks)(int n_blocks, T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
-                               const struct F(factors) * f)
+                               struct F(finish) f)
 {
     V r[LANES];
     for (int k = 0; k < LANES; k++) {
@@ -161,8 +178,7 @@ CE_INLINE void F(load_part)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_t n
     }
 }
 
-CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
-                             const struct F(factors) * f)
+CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile, struct F(finish) f)
 {
     if (n_classes <= BLOCK_CLASSES) {
         F(store_blocks)(1, y, row_stride, n, n_classes, tile, f);
@@ -211,7 +227,7 @@ CE_INLINE void F(load_part)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_t n
     }
 }
 
-CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, const struct F(factors) * f)
+CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, struct F(finish) f)
 {
     V r[BLOCK_CLASSES];
     for (int k = 0; k < BLOCK_CLASSES; k++) {
@@ -223,14 +239,13 @@ CE_INLINE void F(store_whole)(T *y, ptrdiff_t row_stride, const T *tile, const s
     }
 }
 
-CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
-                             const struct F(factors) * f)
+CE_INLINE void F(store_part)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile, struct F(finish) f)
 {
     T rows[LANES * BLOCK_CLASSES], turned[LANES * BLOCK_CLASSES] = {0};
     for (int k = 0; k < BLOCK_CLASSES && k < n_classes; k++) {
         v_store(turned + k * LANES, F(tile_at)(tile, k, f));
     }
-    F(store_whole)(rows, BLOCK_CLASSES, turned, NULL);
+    F(store_whole)(rows, BLOCK_CLASSES, turned, AS_IT_IS);
     for (int i = 0; i < n; i++) {
         F(copy_part)(y + i * row_stride, rows + i * BLOCK_CLASSES, n_classes);
     }
@@ -262,7 +277,7 @@ CE_INLINE void F(rows_to_tile)(const T *x, ptrdiff_t row_stride, int n, ptrdiff_
 }
 
 CE_INLINE void F(tile_to_rows)(T *y, ptrdiff_t row_stride, int n, ptrdiff_t n_classes, const T *tile,
-                               const struct F(factors) * f)
+                               struct F(finish) f)
 {
     if (n == LANES && n_classes >= TURNED) {
         for (ptrdiff_t c = 0; c < n_classes; c += TURNED) {

@@ -232,6 +232,28 @@ CE_INLINE V F(minus_lse)(V x, V lse_hi, V minus_lse_lo, int finite)
     return v_madd(difference, one, v_min(lo, v_set1(T_MAX))); /* where x or the difference is -inf, lo is NaN or inf */
 }
 
+/* What the log-probabilities of LANES rows, one to a lane, are made of: x - lse, but at_top where x is a confident maximum. */
+struct F(tile_lses) {
+    V hi, minus_lo, confident, at_top;
+};
+
+CE_INLINE struct F(tile_lses) F(tile_lses_of)(const struct F(group) * g, V max)
+{
+    struct F(lses) s = F(group_lses)(g, 0);
+    vd logs[WIDE_PARTS];
+    for (int k = 0; k < WIDE_PARTS; k++) {
+        logs[k] = vd_neg(vd_load(g->log_hi + 8 * k));
+    }
+    V at_top = F(narrow)(logs);
+    V confident = v_select(v_lt(v_set1(-CONFIDENT), at_top), max, v_set1((T)NAN)); /* NaN: none */
+    return (struct F(tile_lses)){s.hi, s.minus_lo, confident, at_top};
+}
+
+CE_INLINE V F(tile_log_probability)(V x, const struct F(tile_lses) * s)
+{
+    return v_select(v_eq(x, s->confident), s->at_top, F(minus_lse)(x, s->hi, s->minus_lo, 0));
+}
+
 struct F(log_row) {
     const T *x;
     V lse_hi, minus_lse_lo;
