@@ -11,6 +11,7 @@ programs is whether the compiler has OpenMP and AVX-512; without either the libr
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
 import numpy as np
@@ -85,7 +86,15 @@ class BuildExt(build_ext):
             if self.want_openmp():
                 ext.extra_compile_args.append(OPENMP_FLAG)
                 ext.extra_link_args.append(OPENMP_FLAG)
+        self.compile_one = self.compiler.compile
+        self.compiler.compile = self.compile_together
         super().build_extension(ext)
+
+    def compile_together(self, sources, *arguments, **options):
+        """A compiler for each source, as many at once as there are processors: setuptools runs one after the other."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = pool.map(lambda source: self.compile_one([source], *arguments, **options), sources)
+            return [name for names in objects for name in names]
 
     def builds(self, program, flags=None):
         """Whether the compiler and the linker, as they are used for the extension, accept a small program."""
