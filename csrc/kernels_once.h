@@ -7,6 +7,7 @@
 #include "rows/turn.h"
 #include "rows/tiles.h"
 #include "rows/lanes.h"
+#include "rows/lanes_softmax.h"
 #include "rows/row_loss.h"
 #include "rows/softmax.h"
 #include "rows/soft_cross_entropy.h"
