@@ -210,7 +210,7 @@ CE_STATIC void F(tile_sum)(const T *tile, ptrdiff_t n_classes, V max, T *exps, s
     }
 }
 
-/* exps * factor, lane by lane. */
+/* exps * factor, lane by lane. Not by way of tile_at: it would read the factors anew for each class, which may be stored over. */
 CE_STATIC void F(tile_scale)(T *exps, ptrdiff_t n_classes, const struct F(factors) * f)
 {
     V b = v_load(f->before), h = v_load(f->hi), l = v_load(f->lo);

@@ -60,7 +60,8 @@ typedef __mmask8 vdm;
 #define CE_TURN 2
 /* How rows are turned (tiles.h): whole vectors of them; else blocks, which loads and stores put in their places. */
 #define CE_WHOLE_ROWS 1
-/* Whether softmax of tiles is scaled while they are turned into rows, and log_softmax of 32 classes and more taken from the rows. */
+/* Whether softmax and log_softmax of tiles are made while those are turned into rows, and log_softmax of 32 classes and more from the
+ * rows of logits (lanes_softmax.h); else in a pass before, which needs fewer registers. */
 #define CE_LATE_MAPS 1
 /* Longest rows of adjacent classes that go to lanes (lanes.h). Time by rows over time by lanes, in cache, cross-entropy,
  * log_softmax, softmax. Zen 5: 1.40, 1.24, 1.04 at 192 classes, 1.28, 1.16, 0.97 at 250; doubles 1.41, 1.22, 1.10 at 128, 1.16,

@@ -280,7 +280,7 @@ static void sweep_in_range(uint64_t stride)
     static const double shifts[] = {0, -48, 60, -140, 46000, -46000};
     stride = stride < 509 ? 509 : stride;
     for (uint64_t u = 0; u < 0x100000000u; u += stride) {
-        double shift = shifts[u / stride % 6];
+        double shift = shifts[u / stride / 3 % 6]; /* each of them with either kind of float */
         uint32_t bits = (uint32_t)(u / stride % 3 ? u : (u & 0xff800000u) + u / stride % 5 - 2);
         float x;
         memcpy(&x, &bits, sizeof x);
