@@ -119,9 +119,14 @@ class Call:
 
     @functools.cached_property
     def scale(self):
+        """Sizes of the terms that the value is a difference of, or None."""
         if self.case.is_loss:
-            return self.parts.loss_scale
-        return self.case.scale(*self.arguments, **self.options) if self.case.scale else None
+            return oracles.floats(self.parts.loss_scale)
+        return oracles.floats(self.case.scale(*self.arguments, **self.options)) if self.case.scale else None
+
+    @functools.cached_property
+    def grad_scale(self):
+        return oracles.floats(self.parts.grad_scale)
 
     def with_arguments(self, *arguments):
         return Call(self.case, self.variant, arguments, self.options)

@@ -489,9 +489,15 @@ def reference(values):
     if values.dtype != object:
         hi = values.astype(np.float64)
         return Reference(hi, np.where(np.isfinite(hi), values - hi, 0).astype(np.float64), values == 0)
-    hi = np.array([float(v) for v in values.flat]).reshape(values.shape)
-    lo = np.array([float(v - mpf(h)) if np.isfinite(h) else 0.0 for v, h in zip(values.flat, hi.flat, strict=True)])
-    return Reference(hi, lo.reshape(values.shape), np.array([v == 0 for v in values.flat], bool).reshape(values.shape))
+    hi = floats(values)
+    finite = np.isfinite(hi)
+    lo = floats(values - np.where(finite, hi, 0).astype(object))
+    return Reference(hi, np.where(finite, lo, 0), ~values.astype(bool))
+
+
+def floats(values):
+    """Numbers of any kind, or None, as float64."""
+    return None if values is None else np.asarray(values).astype(np.float64)
 
 
 def overflows(hi, dtype):
@@ -525,7 +531,7 @@ def ulp_error(got, exact_values, dtype, scale=None):
 
 def assert_ulp(got, exact_values, dtype, limit, scale=None, what=""):
     """got within limit units in the last place, with the worst place named if not."""
-    error = ulp_error(got, exact_values, dtype, None if scale is None else reference(scale).hi)
+    error = ulp_error(got, exact_values, dtype, floats(scale))
     if error.size and not np.nanmax(error) <= limit:
         worst = np.unravel_index(np.argmax(error), error.shape)
         ref = exact_values if isinstance(exact_values, Reference) else reference(exact_values)

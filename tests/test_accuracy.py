@@ -23,7 +23,7 @@ def check_gradient(call, dtype):
     """Loss and gradient from the one pass."""
     loss, grad = call.value_and_grad(reduction="none")
     oracles.assert_ulp(loss, call.exact, dtype, call.variant.limit, call.scale, "loss")
-    oracles.assert_ulp(grad, call.exact_grad, dtype, call.variant.grad_limit, call.parts.grad_scale, "gradient")
+    oracles.assert_ulp(grad, call.exact_grad, dtype, call.variant.grad_limit, call.grad_scale, "gradient")
 
 
 @pytest.mark.parametrize(("case", "variant"), **cases.select())
@@ -90,7 +90,7 @@ def test_twenty_other_seeds(regime, seed, dtype):
 
 def _long_rows(n_classes, dtype, kind):
     rng = cases.rng_for("long rows", n_classes, kind)
-    n = 4 if n_classes < 10_000 else 2
+    n = 4 if n_classes < 10_000 else 2 if n_classes < 1_000_000 else 1
     x = rng.standard_normal((n, n_classes)) * 2
     t = rng.integers(0, n_classes, n)
     if kind == "confident":

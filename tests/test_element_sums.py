@@ -187,7 +187,7 @@ def test_gradient_of_the_sum(label, dtype, isa):
         for regime, call in cases.regime_calls(case, variant, dtype):
             _, grad = call.value_and_grad(reduction="sum")
             with one(regime):
-                oracles.assert_ulp(grad, call.exact_grad, dtype, variant.grad_limit, call.parts.grad_scale, "gradient")
+                oracles.assert_ulp(grad, call.exact_grad, dtype, variant.grad_limit, call.grad_scale, "gradient")
 
 
 def test_gradients_of_soft_targets_next_to_the_probabilities(dtype, isa):

@@ -18,7 +18,7 @@ def test_accuracy(case, variant, dtype, isa):
             with one(regime):
                 loss, grad, hess = call.value_grad_and_hess(reduction="none")
                 oracles.assert_ulp(loss, call.exact, dtype, variant.limit, call.scale, "loss")
-                oracles.assert_ulp(grad, call.exact_grad, dtype, variant.grad_limit, call.parts.grad_scale, "gradient")
+                oracles.assert_ulp(grad, call.exact_grad, dtype, variant.grad_limit, call.grad_scale, "gradient")
                 oracles.assert_ulp(hess, call.exact_hess, dtype, LIMIT, what="Hessian")
 
 

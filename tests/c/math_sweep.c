@@ -18,8 +18,7 @@
 
 #include "kernels.h"
 
-#define CE_ISA sweep
-#include "all_kernels.h" /* for the functions of csrc/math, which the kernels share */
+#include "all_math.h"
 
 #ifdef CE_QUADMATH
 typedef __float128 wide;

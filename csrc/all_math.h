@@ -1,0 +1,10 @@
+/* The functions of csrc/math for one instruction set: what the kernels compute with, and tests/c/math_sweep.c measures. */
+#include "math/exp_constants.h"
+#include "math/pairs.h"
+#include "simd/generic.h"
+#include "simd/as_f32.h"
+#include "math/exp.h"
+#include "simd/as_f64.h"
+#include "math/exp.h"
+#include "math/log.h"
+#include "math/wide.h"
