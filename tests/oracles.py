@@ -497,7 +497,13 @@ def reference(values):
 
 def floats(values):
     """Numbers of any kind, or None, as float64."""
-    return None if values is None else np.asarray(values).astype(np.float64)
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.dtype != object:
+        return values.astype(np.float64)
+    # not astype: NumPy 1 warns, in it, of NaN and of what is too large
+    return np.array([float(v) for v in values.flat]).reshape(values.shape)
 
 
 def overflows(hi, dtype):
