@@ -1,6 +1,5 @@
 """Fixtures shared by all tests, and the promise that a full run exercises every kernel set of the processor."""
 
-import beside
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,10 +47,6 @@ def pytest_report_header(config):
     return f"crossent {ce.__version__}: kernel sets of this processor: {', '.join(_kernels.isas())}"
 
 
-def can_run(item):
-    return not any(mark.args[0] for mark in item.iter_markers("skipif"))
-
-
 def pytest_collection_finish(session):
     """A run is full when nobody chose among the tests."""
     option = session.config.option
@@ -59,9 +54,6 @@ def pytest_collection_finish(session):
     everything = session.config.args_source is not pytest.Config.ArgsSource.ARGS
     stopped = option.collectonly or session.testsfailed
     session.config.stash[FULL_RUN] = everything and not chosen and not stopped
-    if not stopped:
-        wanted = (mark for item in session.items if can_run(item) for mark in item.iter_markers("beside"))
-        beside.start(dict.fromkeys(mark.kwargs["result_of"] for mark in wanted))
 
 
 def forgotten(config):

@@ -18,7 +18,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import beside
 import pytest
 
 from crossent import _kernels
@@ -50,12 +49,11 @@ needs_emulator = pytest.mark.skipif(
 )
 
 
-FOLDER = tempfile.TemporaryDirectory(prefix="crossent-c-")  # goes when the interpreter does
-
-
+@functools.cache
 def folder():
-    """Where programs are compiled."""
-    return Path(FOLDER.name)
+    """Where programs are compiled; goes when the interpreter does."""
+    folder.keep = tempfile.TemporaryDirectory(prefix="crossent-c-")
+    return Path(folder.keep.name)
 
 
 def run(*command):
@@ -155,26 +153,18 @@ class TestMath:
         check_errors(ISAS[0], stride=1, count=600_000)
 
 
-def compile_kernels():
-    """The object files of csrc."""
+@functools.cache
+def kernels():
+    """The object files of csrc, for programs that call the kernels."""
+    where = folder()  # before the threads: a cache lets two of them make one each, of which one goes at once
 
     def compiled(source):
-        path = folder() / f"{source.stem}.o"
+        path = where / f"{source.stem}.o"
         run(CC, *FLAGS, "-I", CSRC, "-c", source, "-o", path)
         return path
 
-    sources = sorted(CSRC.glob("*.c"))
-    with ThreadPoolExecutor(len(sources)) as pool:
-        return list(pool.map(compiled, sources))
-
-
-def kernels():
-    """The object files of csrc, for programs that call the kernels."""
-    return beside.result(compile_kernels)
-
-
-def neon_kernel_hash():
-    return run(HERE / "run_neon.sh", "kernel_hash", folder())
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(compiled, sorted(CSRC.glob("*.c"))))
 
 
 @functools.cache
@@ -185,7 +175,6 @@ def kernel_hash():
 
 
 @pytest.mark.slow
-@pytest.mark.beside(result_of=compile_kernels)
 class TestKernels:
     """That AVX2, AVX-512 and NEON give one hash, that of golden.json, is in test_golden.py."""
 

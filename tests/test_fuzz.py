@@ -30,7 +30,6 @@ def kernels(tmp_path_factory):
     return program
 
 
-@pytest.mark.beside(result_of=test_c.compile_kernels)
 @pytest.mark.parametrize("seed", range(3))
 def test_kernels(kernels, seed):
     """Every kernel, on every instruction set of this processor."""

@@ -6,7 +6,6 @@ call or many that write slices of whole rows. How to write the file anew: golden
 
 import itertools
 
-import beside
 import cases
 import golden
 import numpy as np
@@ -125,7 +124,6 @@ def test_any_split_into_rows(case, variant, cuts, dtype, best):
 
 
 @pytest.mark.slow
-@pytest.mark.beside(result_of=test_c.compile_kernels)
 @pytest.mark.parametrize("isa", FUSED)
 def test_kernels(isa):
     """tests/c/kernel_hash.c: strides, streams, outputs over inputs, one kernel at a time."""
@@ -133,10 +131,10 @@ def test_kernels(isa):
 
 
 @pytest.mark.slow
-@pytest.mark.beside(result_of=test_c.neon_kernel_hash)
 @test_c.needs_emulator
 def test_kernels_of_neon():
-    assert test_c.hashes(beside.result(test_c.neon_kernel_hash)) == STORED["kernels"]
+    output = test_c.run(test_c.HERE / "run_neon.sh", "kernel_hash", test_c.folder())
+    assert test_c.hashes(output) == STORED["kernels"]
 
 
 # ---- the file itself -------------------------------------------------------------------------------------------------
