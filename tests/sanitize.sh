@@ -62,7 +62,7 @@ run_warnings() {
     local strict=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-align -Wcast-qual -Wundef -Wvla
         -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wnull-dereference -Wpointer-arith -Wwrite-strings
         -Wswitch-enum -Wformat=2 -Werror)
-    local compiler file how=(-O1 -c -o "$work/strict.o") # at -O3 the package is built with -Wall -Wextra
+    local compiler file how=(-O2 -c -o "$work/strict.o")
     for compiler in gcc clang; do
         if [ $compiler = clang ]; then how=(-fsyntax-only); fi # its warnings do not wait for the optimiser
         for file in csrc/*.c; do

@@ -16,8 +16,6 @@
 
 #include CE_SIMD_HEADER
 
-#include "kernels.h"
-
 #include "all_math.h"
 
 #ifdef CE_QUADMATH
