@@ -110,6 +110,11 @@ enum ce_kernel_id {
     CE_N_KERNELS
 };
 
+/* Seen from outside the module, so that the tests' programs can call the kernels that are installed. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 /* Scratch memory that a row kernel needs, for any dtype; the same on every instruction set. */
 size_t ce_scratch_bytes(int64_t n_classes);
 
@@ -121,5 +126,9 @@ const char *ce_kernel_signature(int id); /* "row_map", ... */
 /* The slot of kernel `id` in a table, as the generic pointer that the driver casts to its signature's type. */
 typedef void ce_any_fn(void);
 ce_any_fn *ce_kernel(const struct ce_kernel_table *table, int id, enum ce_dtype dtype);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #endif

@@ -157,7 +157,7 @@ def main():
 
     isa = test_c.FUSED[0]
     _kernels.use_isa(isa)
-    kernels = test_c.hashes(test_c.run(test_c.kernel_hash(), isa))
+    kernels = test_c.hashes(test_c.run(*test_c.kernel_hash(), isa))
     new = {"inputs": inputs(), "crossent": everything(), "kernels": kernels}
     if write:
         FILE.write_text(json.dumps(new, indent=1) + "\n")

@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from crossent import _kernels
 HERE = Path(__file__).parent / "c"
 CSRC = HERE.parent.parent / "csrc"
 CC = next((name for name in (os.environ.get("CC", "gcc"), "cc") if shutil.which(name)), None)
-# Those of setup.py, and every warning an error; but -O1: what is built at -O3 the other tests are for.
+# Those of setup.py, and every warning an error; but -O1.
 FLAGS = ["-O1", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror"]
 ISA_FLAGS = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
@@ -153,25 +152,17 @@ class TestMath:
         check_errors(ISAS[0], stride=1, count=600_000)
 
 
-@functools.cache
-def kernels():
-    """The object files of csrc, for programs that call the kernels."""
-    where = folder()  # before the threads: a cache lets two of them make one each, of which one goes at once
-
-    def compiled(source):
-        path = where / f"{source.stem}.o"
-        run(CC, *FLAGS, "-I", CSRC, "-c", source, "-o", path)
-        return path
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(compiled, sorted(CSRC.glob("*.c"))))
+def on_installed_kernels(name, *sources):
+    """The command that runs a program on the kernels of the installed module."""
+    program = folder() / f"{name}.so"
+    link = ["-shared", "-fPIC", *(["-Wl,-undefined,dynamic_lookup"] if sys.platform == "darwin" else [])]
+    run(CC, *FLAGS, "-I", CSRC, *sources, *link, "-o", program, "-lm")
+    return sys.executable, HERE / "installed.py", program
 
 
 @functools.cache
 def kernel_hash():
-    path = folder() / "kernel_hash"
-    run(CC, *FLAGS, "-I", CSRC, HERE / "kernel_hash.c", *kernels(), "-o", path, "-lm")
-    return path
+    return on_installed_kernels("kernel_hash", HERE / "kernel_hash.c")
 
 
 @pytest.mark.slow
@@ -180,9 +171,9 @@ class TestKernels:
 
     def test_the_hash_sees_differences(self):
         """The baseline has no FMA: were its hashes the same, nothing would have been hashed."""
-        baseline = hashes(run(kernel_hash(), "baseline"))
+        baseline = hashes(run(*kernel_hash(), "baseline"))
         for isa in FUSED:
-            assert baseline != hashes(run(kernel_hash(), isa))
+            assert baseline != hashes(run(*kernel_hash(), isa))
 
 
 @functools.cache

@@ -20,19 +20,16 @@ def test_public_functions(seed):
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory):
-    """The fuzz target as a program of its own."""
+def kernels():
+    """The command of the fuzz target, on the installed kernels."""
     if test_c.CC is None or not test_c.CSRC.is_dir() or sys.platform == "win32":
         pytest.skip("no C compiler, no C sources or no POSIX")
-    program = tmp_path_factory.mktemp("fuzz") / "kernels"
-    sources = [FUZZ / "kernels.c", FUZZ / "standalone.c", *test_c.kernels()]
-    test_c.run(test_c.CC, *test_c.FLAGS, "-I", test_c.CSRC, *sources, "-o", program, "-lm")
-    return program
+    return test_c.on_installed_kernels("fuzz", FUZZ / "kernels.c", FUZZ / "standalone.c")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_kernels(kernels, seed):
     """Every kernel, on every instruction set of this processor."""
-    result = subprocess.run([str(kernels), str(seed), "2000"], capture_output=True, text=True)
+    result = subprocess.run([*kernels, str(seed), "2000"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "2000 inputs" in result.stderr

@@ -127,7 +127,7 @@ def test_any_split_into_rows(case, variant, cuts, dtype, best):
 @pytest.mark.parametrize("isa", FUSED)
 def test_kernels(isa):
     """tests/c/kernel_hash.c: strides, streams, outputs over inputs, one kernel at a time."""
-    assert test_c.hashes(test_c.run(test_c.kernel_hash(), isa)) == STORED["kernels"]
+    assert test_c.hashes(test_c.run(*test_c.kernel_hash(), isa)) == STORED["kernels"]
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
  *
  * ./kernel_hash ISA prints "kernel dtype hash" for every kernel and dtype; ./kernel_hash ISA kernel prints a line for
  * each call of that kernel instead, which is where to look when two instruction sets differ. Exits with 3 if this
- * processor cannot run ISA. Compile with every .c file of csrc. */
+ * processor cannot run ISA. Compile with every .c file of csrc, or run it on the installed kernels: installed.py. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
