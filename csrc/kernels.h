@@ -14,13 +14,17 @@ struct ce_matrix {
     ptrdiff_t row_stride, class_stride;
 };
 
+/* Where arrays of rows lie, by their size: near the core; so far that they are asked for ahead of their turn; in no cache, and
+ * the output is stored past them all. */
+enum ce_distance { CE_NEAR, CE_FAR, CE_PAST_CACHES };
+
 /* output[r, :] (or output[r, 0] for logsumexp) from input[r, :]. */
 struct ce_row_map {
     int64_t n_rows, n_classes;
     struct ce_matrix input;  /* never written */
     struct ce_matrix output; /* may be input itself */
-    int stream;              /* the arrays are larger than the cache: ask ahead, store past the cache */
-    void *scratch;           /* ce_scratch_bytes(n_classes), aligned to 64 */
+    enum ce_distance distance;
+    void *scratch; /* ce_scratch_bytes(n_classes), aligned to 64 */
 };
 
 /* grad_input[r, :] from grad_output[r, :] and the map's output[r, :]. */
@@ -28,7 +32,6 @@ struct ce_row_map_backward {
     int64_t n_rows, n_classes;
     struct ce_matrix grad_output, output; /* never written */
     struct ce_matrix grad_input;          /* may be grad_output itself */
-    int stream;
     void *scratch;
 };
 
@@ -46,7 +49,7 @@ struct ce_row_loss {
     double grad_scale;           /* factor on every row of grad and hess: 1 / denominator times a scalar grad_output */
     const double *grad_output;   /* [n_rows] further factor for each row, NULL is all ones */
     struct ce_matrix grad, hess; /* data NULL: not wanted; grad may be input itself */
-    int stream;
+    enum ce_distance distance;
     void *scratch;
 };
 
@@ -55,7 +58,6 @@ struct ce_element_map {
     int64_t n;
     const void *input;
     void *output; /* may be input */
-    int stream;
 };
 
 /* Loss of n contiguous elements. Exactly one of loss (an array of T) and sum (their sum as hi + lo) is not NULL. */
@@ -76,7 +78,7 @@ struct ce_element_loss {
     double grad_scale;       /* factor on every element of grad and hess */
     const void *grad_output; /* [n] of T, further factor for each element, NULL is all ones */
     void *grad, *hess;       /* [n] of T, NULL: not wanted; grad may be input itself */
-    int stream;
+    int stream;              /* the arrays are larger than all caches: store past them */
 };
 
 typedef void ce_row_map_fn(const struct ce_row_map *);

@@ -1,20 +1,5 @@
 /* Maps that treat every element alone. */
 
-/* e^-|x| of logits: 2^-55 is near enough for what comes of it. */
-CE_INLINE W F(exp_of_logits)(vd x)
-{
-#if WIDE_PARTS == 2
-    return w_exp(vd_neg(vd_abs(x)));
-#else
-    /* 2^64 times too large, for subnormal results */
-    struct exp_shift_f64 shift = exp_shift_by_f64(-64);
-    vd scale, tail, down = vd_set1(0x1p-64);
-    exp_parts_f64(vd_neg(vd_abs(x)), &shift, &scale, &tail);
-    struct vd2 e = vd_fast_two_sum(scale, vd_mul(scale, tail));
-    return (struct vd2){vd_mul(e.hi, down), vd_mul(e.lo, down)};
-#endif
-}
-
 #if WIDE_PARTS == 2
 #define SIGMOID_SHIFT -32
 #define SIGMOID_ONE 0x1p32
@@ -73,7 +58,7 @@ CE_INLINE V F(log_sigmoid_of)(V x, const struct F(exp_shift) * shift)
 CE_INLINE V F(log_sigmoid_of)(V x, const struct F(exp_shift) * shift)
 {
     (void)shift;
-    struct vd2 soft = log1p_unit_wide(F(exp_of_logits)(x));
+    struct vd2 soft = log1p_unit_wide(w_exp_minus(w_from(vd_abs(x))));
     vd low = vd_min(vd_set1(0), x);
     struct vd2 sum = vd_two_sum(low, vd_neg(soft.hi));
     vd rest = vd_sub(sum.lo, soft.lo);

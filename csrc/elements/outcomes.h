@@ -36,7 +36,7 @@ CE_INLINE struct F(outcome) F(bce_with_logits_at)(const struct F(elements) * e)
     double smoothing = e->plain ? 0 : e->a->label_smoothing;
     W z = w_from(e->t), one = w_set1(1), both = one;
     /* a slope may be a small difference of sigmoid and target: 2^-55 is not enough */
-    W tail = e->slopes ? w_exp(vd_neg(vd_abs(e->x))) : F(exp_of_logits)(e->x), soft = w_log1p_unit(tail);
+    W tail = e->slopes ? w_exp(vd_neg(vd_abs(e->x))) : w_exp_minus(w_from(vd_abs(e->x))), soft = w_log1p_unit(tail);
     if (smoothing != 0) {
         z = w_add(w_mul(z, w_sub(one, w_set1(smoothing))), w_set1(smoothing / 2));
     }

@@ -103,8 +103,20 @@ CE_INLINE vd log1p_short(vd q)
     return vd_select(vd_lt(q, vd_set1(INFINITY)), r, q);
 }
 
+/* 2 atanh(s) for |s| <= 1/3, to 2^-38: Remez exchange in s^2. */
+CE_INLINE vd twice_atanh(vd s)
+{
+    vd z = vd_mul(s, s), twice = vd_add(s, s);
+    vd R = vd_madd(z, vd_set1(0x1.be179402394e9p-4), vd_set1(0x1.5f42415bb8aa5p-4));
+    R = vd_madd(z, R, vd_set1(0x1.c8b9e0ec43cd6p-4));
+    R = vd_madd(z, R, vd_set1(0x1.248a65be3e10ap-3));
+    R = vd_madd(z, R, vd_set1(0x1.9999bcca14b04p-3));
+    R = vd_madd(z, R, vd_set1(0x1.5555553b4bf00p-2));
+    return vd_madd(vd_mul(twice, z), R, twice);
+}
+
 /* log(1 + r / e) for r >= 0, e > 0, to 2^-38, with one division: 2 atanh(s) with s = r / (2 e + r) where r <= e; else n ln 2
- * and the same of the quotient of the mantissas of r + e and e, s = (y - x) / (y + x). |s| <= 1/3; Remez exchange in s^2.
+ * and the same of the quotient of the mantissas of r + e and e, s = (y - x) / (y + x).
  *
  * bound: log1p_ratio 3e-12 relative */
 CE_INLINE vd log1p_ratio(vd r, vd e)
@@ -113,13 +125,7 @@ CE_INLINE vd log1p_ratio(vd r, vd e)
     vdm large = vd_lt(e, r);
     vd above = vd_select(large, vd_sub(y, x), r), below = vd_select(large, vd_add(y, x), vd_add(sum, e));
     vd n = vd_select(large, vd_sub(vd_get_exponent(sum), vd_get_exponent(e)), vd_set1(0.0));
-    vd s = vd_div(above, below), z = vd_mul(s, s), twice = vd_add(s, s);
-    vd R = vd_madd(z, vd_set1(0x1.be179402394e9p-4), vd_set1(0x1.5f42415bb8aa5p-4));
-    R = vd_madd(z, R, vd_set1(0x1.c8b9e0ec43cd6p-4));
-    R = vd_madd(z, R, vd_set1(0x1.248a65be3e10ap-3));
-    R = vd_madd(z, R, vd_set1(0x1.9999bcca14b04p-3));
-    R = vd_madd(z, R, vd_set1(0x1.5555553b4bf00p-2));
-    return vd_madd(n, vd_set1(LN2_HI + LN2_LO), vd_madd(vd_mul(twice, z), R, twice));
+    return vd_madd(n, vd_set1(LN2_HI + LN2_LO), twice_atanh(vd_div(above, below)));
 }
 
 /* log(1 + q) for 0 <= q <= 1 in two parts. */
@@ -134,7 +140,7 @@ CE_INLINE struct vd2 log1p_unit_wide(struct vd2 q)
 }
 
 /* log(1 + q) for 0 <= q <= 1, to 2^-33: 2 atanh(s), s = q / (2 + q) <= 1/3, by Remez exchange in s^2. One more term, as in
- * log1p_ratio, would cost log_sigmoid 5 %.
+ * twice_atanh, would cost log_sigmoid 5 %.
  *
  * bound: log1p_unit 1.2e-10 relative */
 CE_INLINE vd log1p_unit(vd q)

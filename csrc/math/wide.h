@@ -89,12 +89,22 @@ CE_INLINE w64 w64_exp(vd x)
     w64 e = w64_exp_shifted(x, &s);
     return (w64){vd_mul(e.hi, down), vd_mul(e.lo, down)};
 }
+/* e^-x for x >= 0, to 2^-55; 2^64 times too large on the way, for subnormal results. */
+CE_INLINE w64 w64_exp_minus(w64 x)
+{
+    struct exp_shift_f64 shift = exp_shift_by_f64(-64);
+    vd scale, tail, down = vd_set1(0x1p-64);
+    exp_parts_f64(vd_neg(x.hi), &shift, &scale, &tail);
+    struct vd2 e = vd_fast_two_sum(scale, vd_mul(scale, tail));
+    return (w64){vd_mul(e.hi, down), vd_mul(vd_fnma(e.hi, x.lo, e.lo), down)};
+}
 CE_INLINE w64 w64_log1p(w64 q) { return log1p_wide(q); }
 CE_INLINE w64 w64_log1p_unit(w64 q) { return log1p_unit_wide(q); }
 CE_INLINE w64 w64_log1m(w64 p) { return log1p_wide((struct vd2){vd_neg(p.hi), vd_neg(p.lo)}); }
 CE_INLINE w64 w64_log(vd x) { return log_wide(x); }
 
 CE_INLINE w64 w64_join(struct vd2 a) { return a; }
+CE_INLINE struct vd2 w64_split(w64 a) { return a; }
 CE_INLINE w64 w64_scale(w64 a, vd power) { return (w64){vd_mul(a.hi, power), vd_mul(a.lo, power)}; }
 CE_INLINE w64 w64_pair(double hi, double lo) { return (w64){vd_set1(hi), vd_set1(lo)}; }
 CE_INLINE w64 w64_set_lane(w64 a, ptrdiff_t i, double x)
@@ -113,6 +123,7 @@ CE_INLINE void w64_clear(struct vd2 *sum) { sum->hi = sum->lo = vd_set1(0); }
 CE_INLINE void w64_merge(struct vd2 *sum, struct vd2 a) { w64_accumulate(sum, a); }
 
 CE_INLINE w32 w32_join(struct vd2 a) { return vd_add(a.hi, a.lo); }
+CE_INLINE struct vd2 w32_split(w32 a) { return (struct vd2){a, vd_set1(0)}; }
 CE_INLINE w32 w32_scale(w32 a, vd power) { return vd_mul(a, power); } /* of two */
 CE_INLINE w32 w32_pair(double hi, double lo) { return vd_set1(hi + lo); }
 CE_INLINE w32 w32_set_lane(w32 a, ptrdiff_t i, double x) { return vd_set_lane(a, i, x); }
@@ -146,9 +157,12 @@ CE_INLINE w32 w32_exp(vd x)
     struct exp_shift_f64 s = exp_shift_by_f64(0);
     return w32_exp_shifted(x, &s);
 }
+CE_INLINE w32 w32_exp_minus(w32 x) { return w32_exp(vd_neg(x)); }
 CE_INLINE w32 w32_log1p(w32 q) { return log1p_short(q); }
-/* For 0 <= q <= 1. */
-CE_INLINE w32 w32_log1p_unit(w32 q) { return log1p_unit(q); }
+/* For 0 <= q <= 1; losses are added up before they are rounded to float.
+ *
+ * bound: w32_log1p_unit 3e-12 relative */
+CE_INLINE w32 w32_log1p_unit(w32 q) { return twice_atanh(vd_div(q, vd_add(vd_set1(2), q))); }
 /* For -1 <= q <= 0 as well. */
 CE_INLINE w32 w32_log1m(w32 p) { return log1p_wide((struct vd2){vd_neg(p), vd_set1(0)}).hi; }
 CE_INLINE w32 w32_log(vd x) { return log_wide(x).hi; }

@@ -65,7 +65,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(guess) guess = {0, 1};
-    struct F(writer) w = F(writer_to)(&a->grad, n, a->stream);
+    struct F(writer) w = F(writer_to)(&a->grad, n, a->distance);
     int step = a->grad.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;

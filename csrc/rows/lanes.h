@@ -9,7 +9,7 @@
  * of 16 are level, and one takes a fifth to a half of the time of a tile. Rows are streamed as they are, tiles by a detour: of
  * 128 classes or more and 134 MB rows are faster, by up to 30 % at 200. */
 #define LANES_CLASSES_STREAMED 120
-CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes, int streamed)
+CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes, enum ce_distance distance)
 {
     int64_t lanes = (n_rows + LANES - 1) / LANES * LANES;
     if (n_classes > CHUNK || n_classes <= 1) {
@@ -18,7 +18,7 @@ CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n
     if (m->class_stride != 1) {
         return n_classes <= BLOCK ? n_rows > 1 : 4 * n_rows > LANES;
     }
-    if (n_classes > F(CE_LANES_CLASSES) || (streamed && n_classes > LANES_CLASSES_STREAMED)) {
+    if (n_classes > F(CE_LANES_CLASSES) || (distance == CE_PAST_CACHES && n_classes > LANES_CLASSES_STREAMED)) {
         return 0;
     }
     return n_classes <= BLOCK ? n_rows > 3 : 8 * n_rows > 5 * lanes;
@@ -241,8 +241,8 @@ struct F(batch) {
 
 /* Arrays larger than the cache are asked for while other tiles are worked on: what will be read next, and where these will
  * be written. Short rows are read faster than a processor's own foresight reaches: log_softmax of 838860 x 10 took 13.4 ms,
- * then 6.5, cross_entropy 10.1 and 5.1. Of 4 MB and less it does not pay. Inline: a function that does nothing but ask is
- * taken for one without effect, and its calls are dropped. */
+ * then 6.5, cross_entropy 10.1 and 5.1. Of 4 MB and less it does not pay, but of planes from 2 MB on it does. Inline: a function
+ * that does nothing but ask is taken for one without effect, and its calls are dropped. */
 CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t rows, int64_t n_rows,
                                ptrdiff_t n_classes, int far)
 {
@@ -267,7 +267,7 @@ CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t
 
 /* The next tiles. Their groups get what not every sum sets; lanes that no row uses are summed too. */
 CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input, int64_t first, int64_t n_rows,
-                             ptrdiff_t n_classes, int far, void *scratch)
+                             ptrdiff_t n_classes, enum ce_distance distance, void *scratch)
 {
     int n_tiles = F(tiles_at_once)(input, first, n_rows, n_classes);
     int64_t row = first;
@@ -284,7 +284,7 @@ CE_STATIC void F(batch_load)(struct F(batch) * b, const struct ce_matrix *input,
         b->prob[b->n] = b->exps[b->n] + n_classes * LANES; /* for who needs it */
     }
     F(tiles_load)(input, first, n_rows, b->n, n_classes, b->tile);
-    F(ask_for_rows)(input, row, b->n * LANES, n_rows, n_classes, far);
+    F(ask_for_rows)(input, row, b->n * LANES, n_rows, n_classes, distance != CE_NEAR);
 }
 
 CE_INLINE V F(copied_at)(const void *row, ptrdiff_t j, ptrdiff_t lanes)
@@ -312,9 +312,11 @@ CE_INLINE void F(tiles_write)(struct F(writer) * w, const struct ce_matrix *outp
 }
 
 /* Past the cache go rows without gaps. Shorter ones gain nothing: log_softmax of 1677721 x 10 lost 1 %, doubles 5 %. */
-CE_INLINE struct F(writer) F(tile_writer)(const struct ce_matrix *output, ptrdiff_t n_classes, int stream)
+CE_INLINE struct F(writer)
+    F(tile_writer)(const struct ce_matrix *output, ptrdiff_t n_classes, enum ce_distance distance)
 {
-    return F(writer_to)(output, n_classes, stream && n_classes > 16 && output->row_stride == n_classes);
+    int streams = n_classes > 16 && output->row_stride == n_classes;
+    return F(writer_to)(output, n_classes, streams ? distance : CE_NEAR);
 }
 
 /* The tile without the lanes' maxima; returns in how many classes a lane has its own. */

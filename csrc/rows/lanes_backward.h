@@ -175,7 +175,7 @@ CE_STATIC void F(map_backward)(const struct ce_row_map_backward *a, F(backward_r
 {
     const struct ce_matrix *m = a->output.class_stride == 1 ? &a->grad_output : &a->output;
     if ((m->class_stride != 1 || a->n_classes <= LANES_CLASSES_BACKWARD) &&
-        F(fits_lanes)(m, a->n_rows, a->n_classes, 0)) {
+        F(fits_lanes)(m, a->n_rows, a->n_classes, CE_NEAR)) {
         F(lanes_backward)(a, tiles);
     } else {
         F(rows_backward)(a, row);

@@ -75,15 +75,15 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
     struct F(tile_slope) slope[TILES] = {{{{0}, {0}, {0}}, {0}}};
-    struct F(writer) w = F(tile_writer)(&a->grad, n, a->stream && a->grad.data);
+    struct F(writer) w = F(tile_writer)(&a->grad, n, a->distance);
     V max[TILES];
     if (n == 1) {
         F(one_class_cross_entropy)(a);
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
+        F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR && !w.stream);
         for (int k = 0; k < b.n; k++) {
             max[k] = F(tile_max)(b.tile[k], n);
         }

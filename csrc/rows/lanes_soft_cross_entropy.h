@@ -193,10 +193,10 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
     struct F(batch) b;
     V max[TILES];
     for (int64_t batch = 0; batch < a->n_rows; batch += b.n * LANES) {
-        F(batch_load)(&b, &a->input, batch, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->prob, batch, b.n * LANES, a->n_rows, n, a->stream);
-        F(ask_for_rows)(&a->grad, batch, b.n * LANES, a->n_rows, n, a->stream);
-        F(ask_for_rows)(&a->hess, batch, b.n * LANES, a->n_rows, n, a->stream);
+        F(batch_load)(&b, &a->input, batch, a->n_rows, n, a->distance, a->scratch);
+        F(ask_for_rows)(&a->prob, batch, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR);
+        F(ask_for_rows)(&a->grad, batch, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR);
+        F(ask_for_rows)(&a->hess, batch, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR);
         F(batch_sum_below_max)(&b, n, max);
         if (a->prob.data) {
             F(tiles_load)(&a->prob, batch, a->n_rows, b.n, n, b.prob);
@@ -235,7 +235,7 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
 
 CE_STATIC void F(cross_entropy_soft)(const struct ce_row_loss *a)
 {
-    if (a->n_classes > 1 && F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream && a->grad.data)) {
+    if (a->n_classes > 1 && F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->grad.data ? a->distance : CE_NEAR)) {
         F(lanes_cross_entropy_soft)(a);
     } else {
         F(rows_cross_entropy_soft)(a);
@@ -246,7 +246,9 @@ CE_STATIC void F(cross_entropy)(const struct ce_row_loss *a)
 {
     if (a->label_smoothing != 0 || a->hess.data) {
         F(cross_entropy_soft)(a);
-    } else if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream && a->grad.data)) {
+    } else if (a->n_classes == 2) {
+        F(two_cross_entropy)(a);
+    } else if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->grad.data ? a->distance : CE_NEAR)) {
         F(lanes_cross_entropy_index)(a);
     } else {
         F(cross_entropy_index)(a);

@@ -23,14 +23,14 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(batch) b;
     struct F(factors) f[TILES] = {{{0}, {0}, {0}}};
-    struct F(writer) w = F(tile_writer)(&a->output, n, a->stream);
+    struct F(writer) w = F(tile_writer)(&a->output, n, a->distance);
     if (n == 1) {
         F(one_class)(a, 1);
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
+        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR && !w.stream);
         for (int k = 0; k < b.n; k++) {
             F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
         }
@@ -93,7 +93,7 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int by_rows = CE_LATE_MAPS && n >= LOG_ROWS_CLASSES && a->input.class_stride == 1 && a->output.class_stride == 1;
     struct F(batch) b;
-    struct F(writer) w = F(tile_writer)(&a->output, n, a->stream);
+    struct F(writer) w = F(tile_writer)(&a->output, n, a->distance);
     V max[TILES];
     struct F(tile_lses) lses[TILES];
     if (n == 1) {
@@ -101,8 +101,8 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
-        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->stream && !w.stream);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
+        F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR && !w.stream);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             lses[k] = F(tile_lses_of)(&b.g[k], max[k]);
@@ -127,7 +127,7 @@ CE_STATIC void F(lanes_logsumexp)(const struct ce_row_map *a)
     struct F(batch) b;
     V max[TILES];
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->stream, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
         F(batch_sum_below_max)(&b, n, max);
         for (int k = 0; k < b.n; k++) {
             const struct F(group) *g = &b.g[k];

@@ -126,11 +126,7 @@ CE_STATIC struct F(soft_sums) F(soft_sum)(const T *x, const struct F(soft_target
 /* The losses: the terms and A log(1 + R / e). */
 CE_INLINE vd F(soft_losses)(const struct F(soft_sums) * sums, vd log_hi, vd log_lo)
 {
-#if WIDE_PARTS == 2
-    struct vd2 terms = {sums->terms, vd_set1(0)}, all = {sums->all, vd_set1(0)};
-#else
-    struct vd2 terms = sums->terms, all = sums->all;
-#endif
+    struct vd2 terms = w_split(sums->terms), all = w_split(sums->all);
     vd tail = F(times_of)(log_hi, log_lo, all.hi);
     struct vd2 loss = vd_two_sum(terms.hi, tail);
     vd lost = vd_add(terms.lo, vd_add(loss.lo, vd_mul(all.lo, log_hi)));

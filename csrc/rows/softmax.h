@@ -22,14 +22,18 @@ CE_STATIC void F(write_probabilities)(struct F(writer) * w, T *out, struct F(exp
 
 CE_STATIC void F(softmax)(const struct ce_row_map *a)
 {
-    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream)) {
+    if (a->n_classes == 2) {
+        F(two_softmax)(a);
+        return;
+    }
+    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->distance)) {
         F(lanes_softmax)(a);
         return;
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(guess) guess = {0, 1};
-    struct F(writer) w = F(writer_to)(&a->output, n, a->stream);
+    struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -80,13 +84,17 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
 
 CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
 {
-    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->stream)) {
+    if (a->n_classes == 2) {
+        F(two_log_softmax)(a);
+        return;
+    }
+    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, a->distance)) {
         F(lanes_log_softmax)(a);
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     struct F(guess) guess = {0, 0};
-    struct F(writer) w = F(writer_to)(&a->output, n, a->stream);
+    struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -107,7 +115,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
 
 CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
 {
-    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, 0)) {
+    if (F(fits_lanes)(&a->input, a->n_rows, a->n_classes, CE_NEAR)) {
         F(lanes_logsumexp)(a);
         return;
     }

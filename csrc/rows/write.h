@@ -13,9 +13,9 @@ struct F(writer) {
 };
 
 /* Rows that are packed and unpacked have no lines to wait for. */
-CE_INLINE struct F(writer) F(writer_to)(const struct ce_matrix *output, int64_t n_classes, int stream)
+CE_INLINE struct F(writer) F(writer_to)(const struct ce_matrix *output, int64_t n_classes, enum ce_distance distance)
 {
-    return (struct F(writer)){.stream = stream && F(is_contiguous)(output, n_classes)};
+    return (struct F(writer)){.stream = distance == CE_PAST_CACHES && F(is_contiguous)(output, n_classes)};
 }
 
 /* What waits for a row that does not come. */

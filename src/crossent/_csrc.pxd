@@ -7,16 +7,20 @@ cdef extern from "kernels.h" nogil:
         void *data
         ptrdiff_t row_stride, class_stride
 
+    enum ce_distance:
+        CE_NEAR
+        CE_FAR
+        CE_PAST_CACHES
+
     struct ce_row_map:
         int64_t n_rows, n_classes
         ce_matrix input, output
-        int stream
+        ce_distance distance
         void *scratch
 
     struct ce_row_map_backward:
         int64_t n_rows, n_classes
         ce_matrix grad_output, output, grad_input
-        int stream
         void *scratch
 
     struct ce_row_loss:
@@ -31,14 +35,13 @@ cdef extern from "kernels.h" nogil:
         double grad_scale
         const double *grad_output
         ce_matrix grad, hess
-        int stream
+        ce_distance distance
         void *scratch
 
     struct ce_element_map:
         int64_t n
         const void *input
         void *output
-        int stream
 
     struct ce_element_loss:
         int64_t n

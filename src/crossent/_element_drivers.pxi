@@ -9,7 +9,6 @@ cdef struct element_map_job:
     char *output
     int64_t n
     size_t itemsize
-    bint stream
 
 
 cdef void element_map_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
@@ -19,7 +18,6 @@ cdef void element_map_block(void *job_pointer, int64_t block, void *scratch) noe
     args.n = ELEMENT_BLOCK if ELEMENT_BLOCK < job.n - first else job.n - first
     args.input = job.input + first * <int64_t>job.itemsize
     args.output = job.output + first * <int64_t>job.itemsize
-    args.stream = job.stream
     job.kernel(&args)
 
 
@@ -34,7 +32,6 @@ def element_map(int kernel, cnp.ndarray input not None, cnp.ndarray output not N
     job.kernel = <ce_element_map_fn *>ce_kernel(active_table, kernel, dtype)
     job.input = <char *>cnp.PyArray_DATA(input)
     job.output = <char *>cnp.PyArray_DATA(output)
-    job.stream = streams(job.n, job.itemsize, job.output, job.input)
     n_blocks = (job.n + ELEMENT_BLOCK - 1) // ELEMENT_BLOCK
     space.scratch = NULL
     space.bytes_per_thread = 0
@@ -147,7 +144,7 @@ cdef int run_element_loss(element_loss_job *job, int kernel, bint check_first, i
     cdef int passed = 1
     cdef char *output = job.grad if job.grad != NULL else job.loss
     job.kernel = <ce_element_loss_fn *>ce_kernel(active_table, kernel, job.dtype)
-    job.stream = output != NULL and streams(job.n, job.itemsize, output, job.input)
+    job.stream = output != NULL and streams(job.n * <int64_t>job.itemsize, output, job.input)
     n_threads = count_threads(n_threads, job.n, n_blocks)
     open_workspace(&space, stack, n_blocks, 0, n_threads)
     job.partials = space.partials

@@ -117,9 +117,16 @@ cdef inline int64_t block_stop(const row_shape *shape, int64_t block) noexcept n
     return shape.n_rows if block + 1 == shape.n_blocks else block_start(shape, block + 1)
 
 
-cdef inline bint streams(int64_t n_elements, size_t itemsize, const void *output, const void *source) noexcept nogil:
+cdef inline ce_distance distance_of(const row_shape *shape, const void *output, const void *source) noexcept nogil:
+    cdef int64_t n_bytes = shape.n_rows * shape.n_classes * <int64_t>shape.itemsize
+    if streams(n_bytes, output, source):
+        return CE_PAST_CACHES
+    return CE_FAR if n_bytes > (FAR_PLANES_BYTES if shape.plain_inner > 1 else STREAM_BYTES) else CE_NEAR
+
+
+cdef inline bint streams(int64_t n_bytes, const void *output, const void *source) noexcept nogil:
     # Over its own input an output is in the cache already.
-    return output != source and n_elements * <int64_t>itemsize > STREAM_BYTES
+    return output != source and n_bytes > STREAM_BYTES
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -129,7 +136,7 @@ cdef struct row_map_job:
     row_shape shape
     ce_row_map_fn *kernel
     rows input, output
-    bint stream
+    ce_distance distance
 
 
 cdef void row_map_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
@@ -138,7 +145,7 @@ cdef void row_map_block(void *job_pointer, int64_t block, void *scratch) noexcep
     cdef int64_t row = block_start(&job.shape, block)
     cdef int64_t stop = block_stop(&job.shape, block)
     args.n_classes = job.shape.n_classes
-    args.stream = job.stream
+    args.distance = job.distance
     args.scratch = scratch
     while row < stop:
         args.n_rows = run_length(&job.shape, row, stop)
@@ -148,8 +155,7 @@ cdef void row_map_block(void *job_pointer, int64_t block, void *scratch) noexcep
         row += args.n_rows
 
 
-cdef int run_row_map(row_map_job *job, int kernel, int n_threads, bint wide) except -1:
-    """wide: the output has a column for each class, not one for each row."""
+cdef int run_row_map(row_map_job *job, int kernel, int n_threads) except -1:
     cdef char stack[STACK_BYTES]
     cdef workspace space
     cdef row_shape *shape = &job.shape
@@ -159,7 +165,7 @@ cdef int run_row_map(row_map_job *job, int kernel, int n_threads, bint wide) exc
     n_threads = count_threads(n_threads, work, shape.n_blocks)
     open_workspace(&space, stack, 0, ce_scratch_bytes(shape.n_classes), n_threads)
     job.kernel = <ce_row_map_fn *>ce_kernel(active_table, kernel, shape.dtype)
-    job.stream = wide and streams(work, shape.itemsize, job.output.data, job.input.data)
+    job.distance = distance_of(shape, job.output.data, job.input.data)
     launch(row_map_block, job, shape.n_blocks, work, &space, n_threads)
     close_workspace(&space)
     return 0
@@ -168,12 +174,11 @@ cdef int run_row_map(row_map_job *job, int kernel, int n_threads, bint wide) exc
 def row_map(int kernel, cnp.ndarray input not None, cnp.ndarray output not None, int num_threads):
     """output (outer, n_classes or 1, inner) from input (outer, n_classes, inner)."""
     cdef row_map_job job
-    cdef bint wide = cnp.PyArray_DIM(output, 1) == cnp.PyArray_DIM(input, 1)
     job.shape = shape_rows(cnp.PyArray_DIM(input, 0), cnp.PyArray_DIM(input, 1), cnp.PyArray_DIM(input, 2),
                            dtype_of(input))
     job.input = strided_rows(input)
     job.output = strided_rows(output)
-    run_row_map(&job, kernel, num_threads, wide)
+    run_row_map(&job, kernel, num_threads)
 
 
 def fast_row_map(int kernel, input, axis, bint keepdims, bint wide, out, num_threads):
@@ -198,7 +203,7 @@ def fast_row_map(int kernel, input, axis, bint keepdims, bint wide, out, num_thr
     job.shape = plain_shape(array, class_axis, <ce_dtype>dtype)
     job.input = plain_rows(cnp.PyArray_DATA(array), job.shape.n_classes, job.shape.plain_inner)
     job.output = plain_rows(cnp.PyArray_DATA(output), job.shape.n_classes if wide else 1, job.shape.plain_inner)
-    run_row_map(&job, kernel, n_threads, wide)
+    run_row_map(&job, kernel, n_threads)
     return output if cnp.PyArray_NDIM(output) else output[()]
 
 
@@ -215,7 +220,6 @@ cdef struct row_map_backward_job:
     row_shape shape
     ce_row_map_backward_fn *kernel
     rows grad_output, output, grad_input
-    bint stream
 
 
 cdef void row_map_backward_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
@@ -224,7 +228,6 @@ cdef void row_map_backward_block(void *job_pointer, int64_t block, void *scratch
     cdef int64_t row = block_start(&job.shape, block)
     cdef int64_t stop = block_stop(&job.shape, block)
     args.n_classes = job.shape.n_classes
-    args.stream = job.stream
     args.scratch = scratch
     while row < stop:
         args.n_rows = run_length(&job.shape, row, stop)
@@ -250,7 +253,6 @@ def row_map_backward(int kernel, cnp.ndarray grad_output not None, cnp.ndarray o
     job.grad_output = strided_rows(grad_output)
     job.output = strided_rows(output)
     job.grad_input = strided_rows(grad_input)
-    job.stream = streams(work, job.shape.itemsize, job.grad_input.data, job.grad_output.data)
     num_threads = count_threads(num_threads, work, job.shape.n_blocks)
     open_workspace(&space, stack, 0, ce_scratch_bytes(job.shape.n_classes), num_threads)
     launch(row_map_backward_block, &job, job.shape.n_blocks, work, &space, num_threads)
@@ -423,7 +425,7 @@ cdef struct row_loss_job:
     double label_smoothing, grad_scale
     void *loss                  # the losses as an array of the dtype, or NULL: their sum
     bint check                  # the targets have not been looked at, and nothing is written but sums
-    bint stream
+    ce_distance distance
     size_t kernel_scratch
     partial *partials
 
@@ -460,7 +462,7 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
     args.label_smoothing = job.label_smoothing
     args.grad_scale = job.grad_scale
     args.grad_output = NULL
-    args.stream = job.stream
+    args.distance = job.distance
     args.scratch = scratch
     job.partials[block].valid = 0
     job.partials[block].first_bad = -1
@@ -515,7 +517,7 @@ cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tot
     if kernel == NLL_LOSS and job.grad.data == NULL:
         work = shape.n_rows
     job.kernel = <ce_row_loss_fn *>ce_kernel(active_table, kernel, shape.dtype)
-    job.stream = streams(work, shape.itemsize, job.grad.data, job.input.data)
+    job.distance = distance_of(shape, job.grad.data, job.input.data)
     n_threads = count_threads(n_threads, work, shape.n_blocks)
     open_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + shape.rows_per_block * 16, n_threads)
     job.partials = space.partials

@@ -202,9 +202,12 @@ static struct ce_matrix matrix(struct array a, struct shape s)
     return s.classes_first ? (struct ce_matrix){a.data, 1, s.n_rows} : (struct ce_matrix){a.data, s.n_classes, 1};
 }
 
+static enum ce_distance distance_of(int variant) { return variant & 1 ? CE_PAST_CACHES : CE_NEAR; }
+
 static void call_row_map(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
 {
-    struct ce_row_map a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .stream = variant & 1, .scratch = scratch};
+    struct ce_row_map a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .scratch = scratch};
+    a.distance = distance_of(variant);
     struct array out = variant & 2 ? input : output;
     a.input = matrix(input, s);
     a.output = matrix(out, s);
@@ -215,7 +218,8 @@ static void call_row_map(ce_any_fn *kernel, struct shape s, int variant, uint64_
 /* logsumexp writes one number a row, and never over its input. */
 static void call_logsumexp(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
 {
-    struct ce_row_map a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .stream = variant & 1, .scratch = scratch};
+    struct ce_row_map a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .scratch = scratch};
+    a.distance = distance_of(variant);
     a.input = matrix(input, s);
     a.output = (struct ce_matrix){output.data, 1, 1};
     ((ce_row_map_fn *)kernel)(&a);
@@ -224,12 +228,11 @@ static void call_logsumexp(ce_any_fn *kernel, struct shape s, int variant, uint6
 
 static void call_row_map_backward(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
 {
-    struct ce_row_map_backward a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .stream = variant & 1};
+    struct ce_row_map_backward a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .scratch = scratch};
     struct array out = variant & 2 ? grad_output : grad;
     a.grad_output = matrix(grad_output, s);
     a.output = matrix(target, s);
     a.grad_input = matrix(out, s);
-    a.scratch = scratch;
     ((ce_row_map_backward_fn *)kernel)(&a);
     mix_array(hash, out, (ptrdiff_t)s.n_rows * s.n_classes);
 }
@@ -256,7 +259,7 @@ static void run_row_loss(ce_any_fn *kernel, struct shape s, int variant, int sof
     if ((variant & 12) == 12) {
         a.hess = matrix(hess, s);
     }
-    a.stream = variant & 1;
+    a.distance = distance_of(variant);
     ((ce_row_loss_fn *)kernel)(&a);
     mix_array(hash, (struct array){CE_F64, row_loss}, s.n_rows);
     if (a.grad.data) {
@@ -280,7 +283,7 @@ static void call_row_loss_soft(ce_any_fn *kernel, struct shape s, int variant, u
 static void call_element_map(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
 {
     struct array out = variant & 2 ? input : output;
-    struct ce_element_map a = {.n = s.n_classes, .input = input.data, .output = out.data, .stream = variant & 1};
+    struct ce_element_map a = {.n = s.n_classes, .input = input.data, .output = out.data};
     ((ce_element_map_fn *)kernel)(&a);
     mix_array(hash, out, s.n_classes);
 }

@@ -388,6 +388,7 @@ static struct vd2 log1p_ratio_pair(struct vd2 q)
     return (struct vd2){log1p_ratio(vd_mul(q.hi, e), e), vd_set1(0)};
 }
 static struct vd2 log1p_unit_short(struct vd2 q) { return (struct vd2){log1p_unit(q.hi), vd_set1(0)}; }
+static struct vd2 log1p_unit_of_floats(struct vd2 q) { return (struct vd2){w32_log1p_unit(q.hi), vd_set1(0)}; }
 static struct vd2 log_pair(struct vd2 x) { return log_wide(x.hi); }
 static struct vd2 exp_pair(struct vd2 x) { return w64_exp(x.hi); }
 
@@ -430,6 +431,7 @@ int main(int argc, char **argv)
         {NULL, "log1p_short", log1p_short_pair, wide_log1p, log1p_short_argument, 0},
         {NULL, "log1p_ratio", log1p_ratio_pair, wide_log1p, log1p_ratio_argument, 0},
         {NULL, "log1p_unit", log1p_unit_short, wide_log1p, log1p_unit_argument, 0},
+        {NULL, "w32_log1p_unit", log1p_unit_of_floats, wide_log1p, log1p_unit_argument, 0},
         {"log1p_unit_f64", "log1p_unit_wide", log1p_unit_wide, wide_log1p, log1p_unit_argument, 1},
         {"log_f64", "log_wide", log_pair, wide_log, log_argument, 0},
         {"w64_exp_rounded", "w64_exp", exp_pair, wide_exp, exp_argument, 0},

@@ -52,14 +52,13 @@ static void finish_operands(const struct problem *p, const char *isa, struct ope
 
 static void call_row_map(ce_any_fn *kernel, const struct problem *p, const struct operands *o, void *scratch)
 {
-    struct ce_row_map a = {p->rows, p->classes, o->input.matrix, o->output.matrix, p->stream, scratch};
+    struct ce_row_map a = {p->rows, p->classes, o->input.matrix, o->output.matrix, p->distance, scratch};
     ((ce_row_map_fn *)kernel)(&a);
 }
 
 static void call_row_map_backward(ce_any_fn *kernel, const struct problem *p, const struct operands *o, void *scratch)
 {
-    struct ce_row_map_backward a = {p->rows,          p->classes, o->input.matrix, o->other.matrix,
-                                    o->output.matrix, p->stream,  scratch};
+    struct ce_row_map_backward a = {p->rows, p->classes, o->input.matrix, o->other.matrix, o->output.matrix, scratch};
     ((ce_row_map_backward_fn *)kernel)(&a);
 }
 
@@ -88,14 +87,14 @@ static void call_row_loss(ce_any_fn *kernel, const struct problem *p, const stru
     if (p->wants_hess) {
         a.hess = o->hess.matrix;
     }
-    a.stream = p->stream;
+    a.distance = p->distance;
     a.scratch = scratch;
     ((ce_row_loss_fn *)kernel)(&a);
 }
 
 static void call_element_map(ce_any_fn *kernel, const struct problem *p, const struct operands *o)
 {
-    struct ce_element_map a = {p->classes, o->input.matrix.data, o->output.matrix.data, p->stream};
+    struct ce_element_map a = {p->classes, o->input.matrix.data, o->output.matrix.data};
     ((ce_element_map_fn *)kernel)(&a);
 }
 
@@ -119,7 +118,7 @@ static void call_element_loss(ce_any_fn *kernel, const struct problem *p, const 
     a.grad_output = p->has_factor ? extra[2].matrix.data : NULL;
     a.grad = p->wants_grad ? o->output.matrix.data : NULL;
     a.hess = p->wants_hess ? o->hess.matrix.data : NULL;
-    a.stream = p->stream;
+    a.stream = p->distance == CE_PAST_CACHES;
     ((ce_element_loss_fn *)kernel)(&a);
 }
 

@@ -29,7 +29,8 @@ struct problem {
     double *class_weight, *row_factor;                            /* [classes], [rows] */
     int64_t *target;                                              /* [rows] */
     int64_t ignore_index;
-    int has_weight, has_pos_weight, has_factor, log_target, wants_grad, wants_hess, wants_sum, in_place, stream, soft;
+    int has_weight, has_pos_weight, has_factor, log_target, wants_grad, wants_hess, wants_sum, in_place, soft;
+    enum ce_distance distance;
     double smoothing, log_floor, eps, grad_scale;
     enum layout input_layout, other_layout, output_layout, hess_layout;
     int at_end; /* a bit for each array */
@@ -47,10 +48,10 @@ static void fail(const struct problem *p, const char *isa, const char *what, int
     fprintf(stderr,
             "  %d x %d, layouts %d %d %d %d, at_end %d, mood %d, smoothing %g, weight %d, pos_weight %d, factor %d, "
             "grad %d, "
-            "hess %d, sum %d, in place %d, stream %d, log_target %d, floor %g, eps %g, scale %g\n",
+            "hess %d, sum %d, in place %d, distance %d, log_target %d, floor %g, eps %g, scale %g\n",
             p->rows, p->classes, p->input_layout, p->other_layout, p->output_layout, p->hess_layout, p->at_end, p->mood,
             p->smoothing, p->has_weight, p->has_pos_weight, p->has_factor, p->wants_grad, p->wants_hess, p->wants_sum,
-            p->in_place, p->stream, p->log_target, p->log_floor, p->eps, p->grad_scale);
+            p->in_place, p->distance, p->log_target, p->log_floor, p->eps, p->grad_scale);
     print_count();
     abort();
 }
@@ -125,7 +126,7 @@ static void draw_options(struct source *s, struct problem *p)
     p->wants_hess = p->wants_grad && bits >> 4 & 1 && has_hessian(p);
     p->wants_sum = bits >> 5 & 1;
     p->in_place = bits >> 6 & 1 && !is_logsumexp(p);
-    p->stream = bits >> 7 & 1 && !p->in_place;
+    p->distance = bits >> 7 & 1 && !p->in_place ? CE_PAST_CACHES : bits >> 10 & 1 ? CE_FAR : CE_NEAR;
     p->log_target = bits >> 8 & 1 && !strcmp(p->name, "kl_div");
     p->soft = !strcmp(p->name, "cross_entropy_soft");
     p->grad_scale = scales[choose(s, 6)];
@@ -219,7 +220,8 @@ static struct problem laid_out_plainly(const struct problem *p)
 {
     struct problem plain = *p;
     plain.input_layout = plain.other_layout = plain.output_layout = plain.hess_layout = CONTIGUOUS;
-    plain.in_place = plain.stream = plain.at_end = 0;
+    plain.in_place = plain.at_end = 0;
+    plain.distance = CE_NEAR;
     return plain;
 }
 
