@@ -257,9 +257,11 @@ CE_INLINE void F(ask_for_rows)(const struct ce_matrix *m, int64_t first, int64_t
             CE_PREFETCH(x + k);
         }
     } else if (m->row_stride == 1) {
+        /* The last of a line's worth: where lines begin elsewhere, that of the first came with the rows before. Of (4, 19, 25601)
+         * log_softmax took 35 ns a row with the first, 32 with the last. */
         for (ptrdiff_t c = 0; c < n_classes; c++) {
-            for (ptrdiff_t k = 0; k < rows; k += line) {
-                CE_PREFETCH(x + c * m->class_stride + k);
+            for (ptrdiff_t k = line - 1; k < rows + line - 1; k += line) {
+                CE_PREFETCH(x + c * m->class_stride + (k < rows ? k : rows - 1));
             }
         }
     }
