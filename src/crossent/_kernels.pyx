@@ -59,7 +59,7 @@ cdef enum:
     THREAD_ELEMENTS = 65536
     # Outputs beyond this do not stay in the last-level cache: reading them back is not what to optimise for.
     STREAM_BYTES = 8388608
-    # Planes of classes beyond this are asked for ahead: a core foresees some thirty streams of reads; each plane is one.
+    # Planes of classes beyond this are asked for ahead: a core foresees some thirty streams of reads, and each is one.
     FAR_PLANES_BYTES = 2097152
     # Workspaces up to this size live on the stack.
     STACK_BYTES = 16384
