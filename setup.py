@@ -26,7 +26,9 @@ WERROR = os.environ.get("CROSSENT_WERROR", "0") == "1"
 # that switches subnormal numbers off for the whole process. Fused multiply-adds are written out and never left to the
 # compiler: instruction sets would differ.
 GNU_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
-GNU_FLAGS += ["-Wall", "-Wextra"] + ["-Werror"] * WERROR + ["-g" if DEBUG else "-g0"]
+GNU_FLAGS += ["-Wall", "-Wextra", "-g0"] + ["-Werror"] * WERROR
+# The C that Cython writes has some of these.
+STRICT_FLAG = "@csrc/strict_warnings.txt"
 # Visual C++ builds the baseline alone, without OpenMP. Untested.
 MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
 
@@ -39,6 +41,7 @@ AVX_PROGRAM = """
 #ifndef CE_HAVE_{ISA}
 #error "csrc/isa.h does not know this compiler to have it"
 #endif
+#include <immintrin.h>
 __attribute__((target("{target}"))) void probe(double *x) {{ {body} }}
 #endif
 int main(void) {{ return 0; }}
@@ -72,6 +75,8 @@ def warn(message):
 
 
 class BuildExt(build_ext):
+    csrc_flags = cython_flags = ()
+
     def finalize_options(self):
         super().finalize_options()
         self.cython_directives = DIRECTIVES
@@ -83,8 +88,10 @@ class BuildExt(build_ext):
         else:
             ext.extra_compile_args += GNU_FLAGS
             ext.define_macros += self.missing_instruction_sets()
+            self.csrc_flags = [STRICT_FLAG] * WERROR
+            self.cython_flags = ["-g"] * DEBUG
             if self.want_openmp():
-                ext.extra_compile_args.append(OPENMP_FLAG)
+                self.cython_flags.append(OPENMP_FLAG)
                 ext.extra_link_args.append(OPENMP_FLAG)
         self.compile_one = self.compiler.compile
         self.compiler.compile = self.compile_together
@@ -92,9 +99,14 @@ class BuildExt(build_ext):
 
     def compile_together(self, sources, *arguments, **options):
         """A compiler for each source, as many at once as there are processors: setuptools runs one after the other."""
+
+        def compile_source(source):
+            more = self.csrc_flags if source.startswith("csrc") else self.cython_flags
+            flags = [*options["extra_postargs"], *more]
+            return self.compile_one([source], *arguments, **{**options, "extra_postargs": flags})
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = pool.map(lambda source: self.compile_one([source], *arguments, **options), sources)
-            return [name for names in objects for name in names]
+            return [name for names in pool.map(compile_source, sources) for name in names]
 
     def builds(self, program, flags=None):
         """Whether the compiler and the linker, as they are used for the extension, accept a small program."""

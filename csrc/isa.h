@@ -4,8 +4,8 @@
  * one the baseline is built alone. setup.py compiles a probe against this header and passes CE_NO_AVX2 or CE_NO_AVX512
  * where the version test below is met but the intrinsics or the assembler are missing.
  *
- * The isa_*.c files include this header, and with it the standard headers, before their target pragma: what those
- * headers define must not be compiled for an instruction set that only some processors have. */
+ * The isa_*.c files include this header, and with it the standard headers, before their target pragma, and that of the
+ * intrinsics: what headers define must not be compiled for an instruction set that only some processors have. */
 #ifndef CROSSENT_ISA_H
 #define CROSSENT_ISA_H
 
@@ -32,21 +32,7 @@
 #define CE_HAVE_NEON 1
 #endif
 
-#if defined(CE_HAVE_AVX2) || defined(CE_HAVE_AVX512)
-#include <immintrin.h>
-#elif defined(CE_HAVE_NEON)
-#include <arm_neon.h>
-#endif
-
-extern const struct ce_kernel_table ce_table_baseline;
-#ifdef CE_HAVE_AVX2
-extern const struct ce_kernel_table ce_table_avx2;
-#endif
-#ifdef CE_HAVE_AVX512
-extern const struct ce_kernel_table ce_table_avx512;
-#endif
-#ifdef CE_HAVE_NEON
-extern const struct ce_kernel_table ce_table_neon;
-#endif
+/* Those of them that are built. */
+extern const struct ce_kernel_table ce_table_baseline, ce_table_avx2, ce_table_avx512, ce_table_neon;
 
 #endif

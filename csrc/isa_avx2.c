@@ -2,6 +2,7 @@
 #include "isa.h"
 
 #ifdef CE_HAVE_AVX2
+#include <immintrin.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)

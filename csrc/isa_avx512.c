@@ -2,6 +2,7 @@
 #include "isa.h"
 
 #ifdef CE_HAVE_AVX512
+#include <immintrin.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)

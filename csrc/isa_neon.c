@@ -2,6 +2,7 @@
 #include "isa.h"
 
 #ifdef CE_HAVE_NEON
+#include <arm_neon.h>
 
 #define CE_ISA neon
 #include "simd/neon.h"
