@@ -52,7 +52,7 @@ def test_weight_zero_makes_an_infinite_loss_zero(dtype, isa):
 
 
 @pytest.mark.parametrize("junk", [NAN, INF, -INF, 1e30], ids=str)
-@pytest.mark.parametrize("shape", [(6, 3), (6, 40), (6, 700), (6, 5, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(6, 2), (6, 3), (6, 40), (6, 700), (6, 2, 4), (6, 5, 4)], ids=str)
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
 def test_an_ignored_row_is_never_read(name, shape, junk, dtype, isa):
     """Whatever it holds: loss 0, gradient 0, and the other rows and the mean know nothing of it."""
@@ -80,6 +80,19 @@ def test_everything_ignored(name, dtype, isa):
         assert_array_equal(loss, wanted)
         assert_array_equal(grad, np.zeros((3, 4)))
     assert_array_equal(getattr(ce, name)(x, t, reduction="none"), np.zeros(3))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 300])
+def test_a_weight_times_a_gap_that_no_double_holds(n_classes, isa):
+    """2e308 is infinite, a thousandth of it is not."""
+    x = np.full((20, n_classes), -1e308)
+    x[:, 0] = 1e308
+    t, weight = np.full(20, 1), np.full(n_classes, 1e-3)
+    assert_array_equal(ce.cross_entropy(x, t, reduction="none"), INF)
+    np.testing.assert_allclose(ce.cross_entropy(x, t, weight=weight, reduction="none"), 2e305, rtol=1e-15)
+    np.testing.assert_allclose(
+        ce.cross_entropy(x.T.copy(), t, weight=weight, axis=0, reduction="none"), 2e305, rtol=1e-15
+    )
 
 
 def test_total_weight_zero(dtype, isa):
