@@ -32,7 +32,7 @@
 #define CE_HAVE_NEON 1
 #endif
 
-/* Those of them that are built. */
+/* Those that are not built have no definition, and nothing that asks for one. No #ifdef: all builds have the same baseline. */
 extern const struct ce_kernel_table ce_table_baseline, ce_table_avx2, ce_table_avx512, ce_table_neon;
 
 #endif
