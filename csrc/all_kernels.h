@@ -1,5 +1,6 @@
 /* Every kernel for one instruction set. The including isa_*.c has set the target, CE_ISA and the vector types. */
 #include "all_math.h"
+#include "math/quad.h"
 #include "rows/layout.h"
 #include "rows/around.h"
 #include "simd/as_f32.h"

@@ -84,6 +84,9 @@ struct ce_element_loss {
 typedef void ce_row_map_fn(const struct ce_row_map *);
 typedef void ce_row_map_backward_fn(const struct ce_row_map_backward *);
 typedef void ce_row_loss_fn(const struct ce_row_loss *);
+/* The sum of loss[r] as total[0] + total[1], and how many targets are not ignore_index, or -1 if one of those is no class:
+ * they need not be checked before. Of the arguments input, target and ignore_index count. */
+typedef int64_t ce_row_loss_sum_fn(const struct ce_row_loss *, double total[2]);
 typedef void ce_element_map_fn(const struct ce_element_map *);
 typedef void ce_element_loss_fn(const struct ce_element_loss *);
 

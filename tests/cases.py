@@ -43,6 +43,7 @@ class Case:
     kind: str
     variants: tuple = (Variant("plain"),)
     kernel: str | None = None
+    sum_kernel: str | None = None  # that sums and means of plain arrays without weights take
     hessian: bool = False
     keeps_shape: bool = True  # the unreduced value has the input's shape
     domain: str = "real"  # of the input: "real", "probability", "log probability"
@@ -60,7 +61,8 @@ class Case:
     @property
     def kernels(self):
         """The lines of csrc/kernels.def that the variants reach."""
-        return {variant.kernel or self.kernel or self.name for variant in self.variants}
+        named = {variant.kernel or self.kernel or self.name for variant in self.variants}
+        return named | ({self.sum_kernel} if self.sum_kernel else set())
 
     @property
     def is_loss(self):
@@ -319,6 +321,7 @@ CASES = (
             Variant("ignored", index_with("ignored", "weight"), limit=0.5, grad_limit=0.5),
             Variant("ignored_class", index_with("ignored class"), limit=0.0, grad_limit=0.0),
         ),
+        sum_kernel="nll_sum",
         keeps_shape=False,
         domain="log probability",
     ),

@@ -12,11 +12,11 @@ from crossent import _kernels
 # Public names that compute nothing on arrays, or compute through a function that has a case.
 OTHER_FUNCTIONS = {"value_and_grad", "value_grad_and_hess", "set_num_threads", "get_num_threads", "show_config"}
 SIGNATURES = {
-    "row_map": "row_map",
-    "row_map_backward": "row_map_backward",
-    "row_loss": "row_loss",
-    "element_map": "element_map",
-    "element_loss": "element_loss",
+    "row_map": {"row_map"},
+    "row_map_backward": {"row_map_backward"},
+    "row_loss": {"row_loss", "row_loss_sum"},
+    "element_map": {"element_map"},
+    "element_loss": {"element_loss"},
 }
 
 
@@ -46,7 +46,7 @@ def test_every_kernel_is_reached_by_a_case():
 @pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
 def test_case_agrees_with_the_list_of_kernels(case):
     signatures = _kernels.kernel_names()
-    assert {signatures[kernel] for kernel in case.kernels} == {SIGNATURES[case.kind]}
+    assert {signatures[kernel] for kernel in case.kernels} <= SIGNATURES[case.kind]
 
 
 @pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)

@@ -37,6 +37,58 @@ CE_STATIC void F(nll_grad)(const struct ce_row_loss *a)
     }
 }
 
+/* What rows are picked by, in registers, and the targets so far that do not count or are no class. */
+struct F(picker) {
+    const int64_t *target;
+    int64_t n_classes, ignore_index, ignored, outside;
+    ptrdiff_t class_stride;
+};
+
+/* x_t of row r, which begins at x; 0 where there is none. */
+CE_INLINE T F(pick)(struct F(picker) * p, int64_t r, const T *x)
+{
+    int64_t t = p->target[r];
+    if (t == p->ignore_index) {
+        p->ignored++;
+        return 0;
+    }
+    if ((uint64_t)t >= (uint64_t)p->n_classes) {
+        p->outside++;
+        return 0;
+    }
+    return x[t * p->class_stride];
+}
+
+/* Targets are checked and losses added while the reads are under way. Nothing is stored: a read whose address ends in the
+ * same twelve bits as that of a store before it waits for that store, and so for the read that is stored (4-KByte aliasing,
+ * Intel Optimization Reference Manual). 65536 rows of 1000 on Cascade Lake: 7.1 ns a row; targets checked, losses stored and
+ * then added: 10.8; numbers picked into vectors of 64 bytes: 8.2; into memory: 7.1 to 8.9, by where the stack lies. */
+CE_STATIC int64_t F(nll_sum)(const struct ce_row_loss *a, double total[2])
+{
+    struct F(picker) p = {a->target, a->n_classes, a->ignore_index, 0, 0, a->input.class_stride};
+    struct quad_sums sums = {QUAD_ZERO, QUAD_ZERO};
+    const T *x = (const T *)a->input.data;
+    int64_t n = a->n_rows, r = 0;
+    for (; r + QUAD <= n; r += QUAD) {
+        T picked[QUAD];
+        for (int i = 0; i < QUAD; i++) {
+            picked[i] = F(pick)(&p, r + i, x);
+            x += a->input.row_stride;
+        }
+        quad loss = -F(QUAD_JOIN)(picked);
+        quad_add(&sums, &loss);
+    }
+    total[0] = total[1] = 0;
+    if (r) {
+        quad_add_all(total, &sums);
+    }
+    for (; r < n; r++) {
+        ce_add_pair(total, -(double)F(pick)(&p, r, x), 0);
+        x += a->input.row_stride;
+    }
+    return p.outside ? -1 : n - p.ignored;
+}
+
 CE_STATIC void F(nll_loss)(const struct ce_row_loss *a)
 {
     if (a->input.class_stride == 1) {

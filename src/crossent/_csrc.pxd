@@ -64,6 +64,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef void ce_row_map_fn(const ce_row_map *) noexcept
     ctypedef void ce_row_map_backward_fn(const ce_row_map_backward *) noexcept
     ctypedef void ce_row_loss_fn(const ce_row_loss *) noexcept
+    ctypedef int64_t ce_row_loss_sum_fn(const ce_row_loss *, double *total) noexcept
     ctypedef void ce_element_map_fn(const ce_element_map *) noexcept
     ctypedef void ce_element_loss_fn(const ce_element_loss *) noexcept
     ctypedef void ce_any_fn() noexcept

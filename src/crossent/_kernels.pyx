@@ -117,6 +117,7 @@ def kernel_id(str name not None, str signature not None):
 
 
 cdef int NLL_LOSS = kernel_id("nll_loss", "row_loss")
+cdef int NLL_SUM = kernel_id("nll_sum", "row_loss_sum")
 
 
 def openmp_enabled():

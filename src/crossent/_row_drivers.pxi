@@ -417,6 +417,7 @@ def check_targets(cnp.ndarray target not None, int64_t n_classes, int64_t ignore
 cdef struct row_loss_job:
     row_shape shape
     ce_row_loss_fn *kernel
+    ce_row_loss_sum_fn *sum_kernel   # in its place for the sum of nll_loss with `check`
     rows input, prob, grad, hess
     indices target              # data is NULL with prob
     const double *class_weight
@@ -494,6 +495,32 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
             (<float *>job.loss)[row] = <float>losses[row - first]
 
 
+cdef void nll_sum_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
+    cdef row_loss_job *job = <row_loss_job *>job_pointer
+    cdef partial *result = &job.partials[block]
+    cdef ce_row_loss args
+    cdef double sum[2]
+    cdef int64_t valid
+    cdef int64_t row = block_start(&job.shape, block)
+    cdef int64_t stop = block_stop(&job.shape, block)
+    args.n_classes = job.shape.n_classes
+    args.ignore_index = job.ignore_index
+    result.hi = result.lo = 0
+    result.valid = 0
+    result.first_bad = -1
+    while row < stop:
+        args.n_rows = run_length(&job.shape, row, stop)
+        args.input = matrix_at(&job.input, &job.shape, row)
+        args.target = load_indices(&job.target, row, args.n_rows, <int64_t *>scratch)
+        valid = job.sum_kernel(&args, sum)
+        if valid < 0:
+            result.first_bad = row
+            return
+        result.valid += valid
+        accumulate(result, sum[0], sum[1])
+        row += args.n_rows
+
+
 cdef int64_t nll_block_rows(int64_t row_block, int64_t n_rows) noexcept nogil:
     cdef int64_t rows = n_rows // NLL_BLOCKS
     rows = LEAST_NLL_BLOCK_ROWS if rows < LEAST_NLL_BLOCK_ROWS else MAX_BLOCK_ROWS if rows > MAX_BLOCK_ROWS else rows
@@ -507,21 +534,25 @@ cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tot
     cdef row_shape *shape = &job.shape
     cdef int64_t work = shape.n_rows * shape.n_classes
     cdef int64_t block, valid = 0
+    cdef block_fn *run_block = row_loss_block
     cdef bint fit = True
     total[0] = 0
     if work == 0:
         return True
+    job.kernel = <ce_row_loss_fn *>ce_kernel(active_table, kernel, shape.dtype)
+    job.kernel_scratch = 0 if kernel == NLL_LOSS else round_up(ce_scratch_bytes(shape.n_classes))
     if kernel == NLL_LOSS:
         cut_blocks(shape, nll_block_rows(shape.rows_per_block, shape.n_rows))
-    job.kernel_scratch = 0 if kernel == NLL_LOSS else round_up(ce_scratch_bytes(shape.n_classes))
-    if kernel == NLL_LOSS and job.grad.data == NULL:
-        work = shape.n_rows
-    job.kernel = <ce_row_loss_fn *>ce_kernel(active_table, kernel, shape.dtype)
+        if job.grad.data == NULL:
+            work = shape.n_rows
+        if job.check:
+            run_block = nll_sum_block
+            job.sum_kernel = <ce_row_loss_sum_fn *>ce_kernel(active_table, NLL_SUM, shape.dtype)
     job.distance = distance_of(shape, job.grad.data, job.input.data)
     n_threads = count_threads(n_threads, work, shape.n_blocks)
     open_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + shape.rows_per_block * 16, n_threads)
     job.partials = space.partials
-    launch(row_loss_block, job, shape.n_blocks, work, &space, n_threads)
+    launch(run_block, job, shape.n_blocks, work, &space, n_threads)
     if job.loss == NULL:
         total[0] = sum_partials(space.partials, shape.n_blocks)
     if job.check:

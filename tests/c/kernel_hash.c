@@ -280,6 +280,24 @@ static void call_row_loss_soft(ce_any_fn *kernel, struct shape s, int variant, u
     run_row_loss(kernel, s, variant, 1, hash);
 }
 
+/* With and without a target that is no class. */
+static void call_row_loss_sum(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
+{
+    double sum[2];
+    struct ce_row_loss a = {.n_rows = s.n_rows, .n_classes = s.n_classes, .ignore_index = -100};
+    a.input = matrix(input, s);
+    a.target = row_target;
+    if (variant) {
+        row_target[s.n_rows / 2] = s.n_classes;
+    }
+    int64_t count = ((ce_row_loss_sum_fn *)kernel)(&a, sum);
+    mix_double(hash, (double)count);
+    if (count >= 0) {
+        mix_double(hash, sum[0]);
+        mix_double(hash, isfinite(sum[0]) ? sum[1] : 0);
+    }
+}
+
 static void call_element_map(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
 {
     struct array out = variant & 2 ? input : output;
@@ -343,6 +361,7 @@ static const struct plan plans[] = {
     {"row_map", call_row_map, 4, 1},
     {"row_map_backward", call_row_map_backward, 4, 1},
     {"row_loss", call_row_loss, 16, 1},
+    {"row_loss_sum", call_row_loss_sum, 2, 1},
     {"element_map", call_element_map, 4, 0},
     {"element_loss", call_element_loss, 16, 0},
 };

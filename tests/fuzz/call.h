@@ -62,6 +62,24 @@ static void call_row_map_backward(ce_any_fn *kernel, const struct problem *p, co
     ((ce_row_map_backward_fn *)kernel)(&a);
 }
 
+static double total_of(const double sum[2]) { return isfinite(sum[0]) ? sum[0] + sum[1] : sum[0]; } /* as the driver */
+
+/* The sum, and the number of targets that count: -1, and any sum, if one of them is no class. */
+static void call_row_loss_sum(ce_any_fn *kernel, const struct problem *p, const struct operands *o, struct results *got)
+{
+    double sum[2];
+    struct ce_row_loss a;
+    memset(&a, 0, sizeof a);
+    a.n_rows = p->rows;
+    a.n_classes = p->classes;
+    a.input = o->input.matrix;
+    a.target = p->target;
+    a.ignore_index = p->ignore_index;
+    int64_t count = ((ce_row_loss_sum_fn *)kernel)(&a, sum);
+    got->values[got->n++] = count < 0 ? 0 : total_of(sum);
+    got->values[got->n++] = (double)count;
+}
+
 static void call_row_loss(ce_any_fn *kernel, const struct problem *p, const struct operands *o, void *scratch,
                           double *loss)
 {
@@ -132,6 +150,8 @@ static void run_rows(ce_any_fn *kernel, const struct problem *p, const char *isa
         call_row_map(kernel, p, o, scratch);
     } else if (!strcmp(p->signature, "row_map_backward")) {
         call_row_map_backward(kernel, p, o, scratch);
+    } else if (is_sum(p)) {
+        call_row_loss_sum(kernel, p, o, got);
     } else {
         struct placed loss = place(CE_F64, p->rows, 1, CONTIGUOUS, p->at_end & 16);
         call_row_loss(kernel, p, o, scratch, (double *)loss.matrix.data);
@@ -158,7 +178,7 @@ static void run_elements(ce_any_fn *kernel, const struct problem *p, const char 
         check_kept(p, isa, &extra[i], values[i]);
     }
     if (p->wants_sum) {
-        got->values[got->n++] = isfinite(sum[0]) ? sum[0] + sum[1] : sum[0]; /* as the driver adds them */
+        got->values[got->n++] = total_of(sum);
     } else {
         collect(p, isa, &loss, got);
     }

@@ -68,6 +68,7 @@ static void *allocate(size_t bytes)
 static int is_row_wise(const struct problem *p) { return strncmp(p->signature, "row", 3) == 0; }
 static int is_loss(const struct problem *p) { return strstr(p->signature, "loss") != NULL; }
 static int has_input_of_probabilities(const struct problem *p) { return !strcmp(p->name, "binary_cross_entropy"); }
+static int is_sum(const struct problem *p) { return !strcmp(p->signature, "row_loss_sum"); }
 static int is_logsumexp(const struct problem *p) { return !strcmp(p->name, "logsumexp"); }
 static int has_hessian(const struct problem *p)
 {
@@ -119,10 +120,10 @@ static void draw_options(struct source *s, struct problem *p)
     static const double scales[] = {1, 1, 1.0 / 3, 1e-6, -2, 0}, smoothings[] = {0, 0, 0.1, 1, 0x1p-40};
     static const double floors[] = {-100, -INFINITY, -1, 0}, clips[] = {0, 0, 1e-7, 0.25};
     int bits = take_byte(s) | take_byte(s) << 8;
-    p->has_weight = bits & 1;
+    p->has_weight = bits & 1 && !is_sum(p);
     p->has_pos_weight = bits >> 1 & 1 && strstr(p->name, "with_logits");
     p->has_factor = bits >> 2 & 1;
-    p->wants_grad = is_loss(p) && bits >> 3 & 1;
+    p->wants_grad = is_loss(p) && !is_sum(p) && bits >> 3 & 1;
     p->wants_hess = p->wants_grad && bits >> 4 & 1 && has_hessian(p);
     p->wants_sum = bits >> 5 & 1;
     p->in_place = bits >> 6 & 1 && !is_logsumexp(p);
@@ -130,7 +131,7 @@ static void draw_options(struct source *s, struct problem *p)
     p->log_target = bits >> 8 & 1 && !strcmp(p->name, "kl_div");
     p->soft = !strcmp(p->name, "cross_entropy_soft");
     p->grad_scale = scales[choose(s, 6)];
-    p->smoothing = strcmp(p->name, "nll_loss") ? smoothings[choose(s, 5)] : 0;
+    p->smoothing = strncmp(p->name, "nll", 3) ? smoothings[choose(s, 5)] : 0;
     p->log_floor = floors[choose(s, 4)];
     p->eps = clips[choose(s, 4)];
     p->ignore_index = bits >> 9 & 1 ? -100 : choose(s, p->classes < 256 ? p->classes : 256);
@@ -177,6 +178,9 @@ static void draw_values(struct source *s, struct problem *p)
     for (int r = 0; r < p->rows; r++) {
         p->target[r] = choose(s, 6) ? (take_byte(s) << 8 | take_byte(s)) % p->classes : p->ignore_index;
         p->row_factor[r] = uniform(s, -3, 3);
+    }
+    if (is_sum(p) && choose(s, 4) == 0) {
+        p->target[choose(s, p->rows)] = choose(s, 2) ? p->classes : -1;
     }
 }
 
