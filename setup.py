@@ -57,11 +57,11 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": DEBUG,
     "cdivision": True,
-    # The GIL protects nothing here. The state of the module is three machine words (the table of kernels, the default
-    # number of threads, whether this is a forked child), each written with one store: a call that runs meanwhile sees
-    # the old value or the new one, and either is right. The rest of a call lives in its own stack and workspace, and
-    # blocks run without the GIL in every build. An array that another thread writes to meanwhile is the caller's
-    # affair, as in NumPy. tests/test_free_threading.py.
+    # The GIL protects nothing here. The state of the module is a few machine words (the table of kernels, the default
+    # number of threads, from how many on results are stored past the caches, whether this is a forked child), each
+    # written with one store: a call that runs meanwhile sees the old value or the new one, and either is right. The
+    # rest of a call lives in its own stack and workspace, and blocks run without the GIL in every build. An array that
+    # another thread writes to meanwhile is the caller's affair, as in NumPy. tests/test_free_threading.py.
     "freethreading_compatible": True,
     "binding": True,
     "embedsignature": False,

@@ -126,6 +126,8 @@ size_t ce_scratch_bytes(int64_t n_classes);
 /* dispatch.c: the tables that were compiled in and that this processor and operating system can run, best first. */
 int ce_n_tables(void);
 const struct ce_kernel_table *ce_table(int i);
+/* From how many threads on results that no cache holds are stored past the caches. */
+int ce_least_streaming_threads(void);
 const char *ce_kernel_name(int id);      /* NULL past the end */
 const char *ce_kernel_signature(int id); /* "row_map", ... */
 /* The slot of kernel `id` in a table, as the generic pointer that the driver casts to its signature's type. */

@@ -194,6 +194,7 @@ AVX2, AVX512F, AVX512DQ, AVX512BW, AVX512VL = 5, 16, 17, 30, 31
 X87, SSE, YMM, MASKS, ZMM_LOW, ZMM_HIGH = 0, 1, 2, 5, 6, 7
 HASWELL = (bits(FMA, OSXSAVE, AVX), bits(AVX2))
 SKYLAKE = (bits(FMA, OSXSAVE, AVX), bits(AVX2, AVX512F, AVX512DQ, AVX512BW, AVX512VL))
+INTEL, AMD = (int.from_bytes(name, "little") for name in (b"Genu", b"Auth"))  # how their names begin: leaf 0, EBX
 SAVES_AVX = bits(X87, SSE, YMM)
 SAVES_ALL = bits(X87, SSE, YMM, MASKS, ZMM_LOW, ZMM_HIGH)
 
@@ -221,4 +222,11 @@ class TestDispatch:
         ],
     )
     def test_usable(self, processor, saved, expected):
-        assert run(dispatch_test(), *map(hex, (*processor, saved))).split() == expected.split()
+        *names, _ = run(dispatch_test(), *map(hex, (*processor, saved, AMD))).split()
+        assert names == expected.split()
+
+    @pytest.mark.parametrize(
+        ("vendor", "processor", "expected"), [(INTEL, SKYLAKE, "8"), (INTEL, HASWELL, "1"), (AMD, SKYLAKE, "1")]
+    )
+    def test_streaming_threads(self, vendor, processor, expected):
+        assert run(dispatch_test(), *map(hex, (*processor, SAVES_ALL, vendor))).split()[-1] == expected

@@ -453,9 +453,16 @@ def test_a_large_output_in_any_layout(dtype):
     assert cases.same_bits(ce.value_and_grad(ce.cross_entropy)(x, t, out=out)[1], grad)
 
 
-@pytest.mark.parametrize("n_classes", [2, 10, 33, 100, 150])
-def test_large_outputs_of_short_rows(n_classes, dtype, isa):
-    """Tiles go past the cache as one long row each, where rows have no gaps."""
+@pytest.fixture
+def streaming_threads():
+    before = _kernels.set_streaming_threads(1)
+    yield _kernels.set_streaming_threads
+    _kernels.set_streaming_threads(before)
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 33, 100, 150, 1000])
+def test_large_outputs(n_classes, dtype, isa, streaming_threads):
+    """Past the caches, tiles as one long row each where rows have no gaps; or asked for ahead."""
     x = cases.rng_for("short").standard_normal((9 * 2**20 // n_classes // dtype.itemsize + 5, n_classes)).astype(dtype)
     t = np.arange(len(x)) % n_classes
     value_and_grad = ce.value_and_grad(ce.cross_entropy)
@@ -467,8 +474,10 @@ def test_large_outputs_of_short_rows(n_classes, dtype, isa):
         pieces = zip(np.array_split(x, 4), np.array_split(t, 4), strict=True)
         expected = np.concatenate([function(rows, targets, None) for rows, targets in pieces])
         wide = np.full((len(x), n_classes + 3), 7, dtype)
-        for out in (None, wide[:, 1:-2], np.empty_like(x)[::-1]):
-            assert cases.same_bits(function(x, t, out), expected)
+        for least in (1, 1000):
+            streaming_threads(least)
+            for out in (None, wide[:, 1:-2], np.empty_like(x)[::-1]):
+                assert cases.same_bits(function(x, t, out), expected)
         assert (wide[:, [0, -2, -1]] == 7).all()
         over = np.copy(x)
         assert cases.same_bits(function(over, t, over), expected)

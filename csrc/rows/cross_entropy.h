@@ -80,7 +80,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         }
         for (int i = 0; i < g.n; i++) {
             const T *row = x.data + i * x.stride;
-            struct F(ahead) ahead = {row + ROWS_AHEAD * x.stride, 0};
+            struct F(ahead) ahead = {row + ROWS_AHEAD * x.stride, NULL, NULL, 0};
             exps[i] = (struct F(exps)){NULL, NULL};
             if (F(is_ignored)(a, first + i)) {
                 continue;
@@ -88,7 +88,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             if (a->grad.data) {
                 T *to = grad.data + i * grad.stride;
                 F(prepare_row)(&w, to);
-                ahead = F(ahead_of)(&w, ahead.row, to, 1);
+                ahead = F(ahead_of)(&w, ahead.row, &grad, i, 1);
                 exps[i] = F(exps_for)(&w, row, to, a->scratch, n, i);
             }
             ptrdiff_t t = (ptrdiff_t)a->target[first + i];

@@ -46,7 +46,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
             const T *row = x.data + i * x.stride;
             T *to = out.data + i * out.stride;
             F(prepare_row)(&w, to);
-            struct F(ahead) ahead = F(ahead_of)(&w, row + ROWS_AHEAD * x.stride, to, 1);
+            struct F(ahead) ahead = F(ahead_of)(&w, row + ROWS_AHEAD * x.stride, &out, i, 1);
             exps[i] = F(exps_for)(&w, row, to, a->scratch, n, i);
             struct F(row_sum) sum = F(sum_row)(row, n, -1, exps[i], ahead, &guess);
             F(group_set)(&g, i, &sum, -INFINITY);
@@ -72,9 +72,9 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
     for (int i = 0; i < g->n; i++) {
         const T *row = x.data + i * x.stride;
         struct F(exps) none = {NULL, NULL};
-        struct F(ahead) ahead = {row + g->n * x.stride, 0};
+        struct F(ahead) ahead = {row + g->n * x.stride, NULL, NULL, 0};
         if (out) {
-            ahead = F(ahead_of)(w, ahead.row, out->data + i * out->stride, n > CHUNK);
+            ahead = F(ahead_of)(w, ahead.row, out, i, n > CHUNK);
         }
         struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, ahead, guess);
         F(group_set)(g, i, &sum, (T)max[i]);

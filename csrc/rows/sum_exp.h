@@ -152,6 +152,7 @@ struct F(chunk) {
     int trusting;   /* the shift fits all its logits, or the sum says that it does not: two operations in twenty less */
     T *exps;        /* where the exponentials go; NULL: nowhere */
     const T *ahead; /* what will be read next */
+    const T *ahead_out; /* what will be written next; NULL: not to be asked for */
 };
 
 /* Logits whose exponential is 0: what is past a row's end, or left out. */
@@ -226,6 +227,21 @@ CE_INLINE void F(prefetch_block)(const T *x)
     }
 }
 
+CE_INLINE void F(prefetch_block_to_write)(const T *x)
+{
+    for (int k = 0; k < BLOCK; k += 64 / (int)sizeof(T)) {
+        CE_PREFETCH_TO_WRITE(x + k);
+    }
+}
+
+CE_INLINE void F(ask_for_block)(const struct F(chunk) * c, ptrdiff_t j)
+{
+    F(prefetch_block)(c->ahead + j);
+    if (c->ahead_out) {
+        F(prefetch_block_to_write)(c->ahead_out + j);
+    }
+}
+
 /* Of more than BLOCK classes. Returns whether the trusted shift fitted. The excluded class's block is a patched copy: a choice
  * of address, which no processor can predict wrongly. So is the last one, with nothing past the row's end: a loop of its own
  * for up to three vectors took 4 to 9 % of a row of 1000. */
@@ -252,9 +268,9 @@ CE_INLINE int F(sum_chunk_as)(const struct F(chunk) * c, struct F(manner) manner
     T *exps = manner.exps ? c->exps : last_exps;
     const T *x = excluded_at == 0 ? excluding : c->x;
     F(begin_vectors)(0, CE_INTERLEAVE, x, &shift, c->base, manner, &seen, &now);
-    F(prefetch_block)(c->ahead);
+    F(ask_for_block)(c, 0);
     for (ptrdiff_t j = BLOCK;; j += BLOCK) { /* now is the first step of the block before j */
-        F(prefetch_block)(c->ahead + j);
+        F(ask_for_block)(c, j);
         for (int k = STEP; k < BLOCK; k += STEP) {
             F(next_step)(x + k, &shift, c->base, manner, &seen, &now, exps, &s);
             exps += manner.exps ? STEP : 0;
@@ -341,9 +357,10 @@ struct F(exps) {
     double *chunk_shift;
 };
 
-/* What is asked for from memory while a row is summed: alongside, as much of `row`; else the rest of this row, then `row`. */
+/* What is asked for while a row is summed: the rest of this row, then `row`; and the rest of `out`, then `next_out`. Or, if
+ * alongside, of `out` alone as much as has been summed. */
 struct F(ahead) {
-    const T *row;
+    const T *row, *out, *next_out; /* out: NULL, not to be asked for */
     int alongside;
 };
 
@@ -353,11 +370,14 @@ CE_INLINE int F(sum_next_chunk)(struct F(row_sum) * row, const T *x, ptrdiff_t n
 {
     ptrdiff_t len = n - start < CHUNK ? n - start : CHUNK;
     double sum[2];
-    struct F(chunk) c = {x + start, len, excluded - start, row->base, row->shift, trusting, NULL, ahead.row};
+    struct F(chunk) c = {x + start, len, excluded - start, row->base, row->shift, trusting, NULL, ahead.row, NULL};
     if (ahead.alongside) {
-        c.ahead = ahead.row + start;
+        c.ahead = ahead.out + start;
     } else if (start + len < n) {
         c.ahead = x + start + len;
+        c.ahead_out = ahead.out ? ahead.out + start + len : NULL;
+    } else if (ahead.out) {
+        c.ahead_out = ahead.next_out;
     }
     if (exps.values) {
         c.exps = exps.values + start;

@@ -6,7 +6,7 @@ typedef V F(value_fn)(const void *row, ptrdiff_t j, ptrdiff_t lanes);
 /* Where rows are written one after the other. A store past the cache is one whole line; rows rarely end with a line, so
  * the first part of a line that two rows share waits here for the second. */
 struct F(writer) {
-    int stream;
+    int stream, far;
     int n_waiting;
     T *line; /* where those that wait belong */
     T waiting[2 * LANES];
@@ -15,7 +15,10 @@ struct F(writer) {
 /* Rows that are packed and unpacked have no lines to wait for. */
 CE_INLINE struct F(writer) F(writer_to)(const struct ce_matrix *output, int64_t n_classes, enum ce_distance distance)
 {
-    return (struct F(writer)){.stream = distance == CE_PAST_CACHES && F(is_contiguous)(output, n_classes)};
+    if (!F(is_contiguous)(output, n_classes)) {
+        distance = CE_NEAR;
+    }
+    return (struct F(writer)){.stream = distance == CE_PAST_CACHES, .far = distance == CE_FAR};
 }
 
 /* What waits for a row that does not come. */
@@ -137,12 +140,14 @@ CE_INLINE void F(prepare_row)(const struct F(writer) * w, const T *out)
     }
 }
 
-/* What is asked for while a row is summed: the next row; or, if alongside, where this one will be written, unless it is
- * streamed there. log_softmax of 2000 classes takes 10 % less with the next row. */
-CE_INLINE struct F(ahead) F(ahead_of)(const struct F(writer) * w, const T *next_row, const T *out, int alongside)
+/* What is asked for while the row is summed that will be written to `out`: the next row and, in arrays that are far, where this one
+ * and the next will be written; in others, alongside, where this one will be. */
+CE_INLINE struct F(ahead)
+    F(ahead_of)(const struct F(writer) * w, const T *next_row, const struct F(rows) * out, int i, int alongside)
 {
-    alongside = alongside && !w->stream;
-    return (struct F(ahead)){alongside ? out : next_row, alongside};
+    const T *to = out->data + i * out->stride;
+    alongside = alongside && !w->stream && !w->far;
+    return (struct F(ahead)){next_row, w->far || alongside ? to : NULL, to + out->stride, alongside};
 }
 
 /* Where the exponentials of row i of a group, `row`, wait: where it will be written, `out`; in scratch if it is streamed

@@ -82,6 +82,7 @@ cdef extern from "kernels.h" nogil:
         ce_count_targets_fn *count_targets
 
     size_t ce_scratch_bytes(int64_t n_classes)
+    int ce_least_streaming_threads()
     int ce_n_tables()
     const ce_kernel_table *ce_table(int i)
     const char *ce_kernel_name(int id)

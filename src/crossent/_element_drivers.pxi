@@ -144,8 +144,8 @@ cdef int run_element_loss(element_loss_job *job, int kernel, bint check_first, i
     cdef int passed = 1
     cdef char *output = job.grad if job.grad != NULL else job.loss
     job.kernel = <ce_element_loss_fn *>ce_kernel(active_table, kernel, job.dtype)
-    job.stream = output != NULL and streams(job.n * <int64_t>job.itemsize, output, job.input)
     n_threads = count_threads(n_threads, job.n, n_blocks)
+    job.stream = output != NULL and streams(job.n * <int64_t>job.itemsize, output, job.input, n_threads)
     open_workspace(&space, stack, n_blocks, 0, n_threads)
     job.partials = space.partials
     total[0] = 0

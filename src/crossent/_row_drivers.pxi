@@ -117,16 +117,18 @@ cdef inline int64_t block_stop(const row_shape *shape, int64_t block) noexcept n
     return shape.n_rows if block + 1 == shape.n_blocks else block_start(shape, block + 1)
 
 
-cdef inline ce_distance distance_of(const row_shape *shape, const void *output, const void *source) noexcept nogil:
+cdef inline ce_distance distance_of(const row_shape *shape, const void *output, const void *source,
+                                    int n_threads) noexcept nogil:
     cdef int64_t n_bytes = shape.n_rows * shape.n_classes * <int64_t>shape.itemsize
-    if streams(n_bytes, output, source):
+    cdef bint soon_far = shape.plain_inner > 1 or shape.n_classes >= LONG_ROW
+    if streams(n_bytes, output, source, n_threads):
         return CE_PAST_CACHES
-    return CE_FAR if n_bytes > (FAR_PLANES_BYTES if shape.plain_inner > 1 else STREAM_BYTES) else CE_NEAR
+    return CE_FAR if n_bytes > (FAR_BYTES if soon_far else STREAM_BYTES) else CE_NEAR
 
 
-cdef inline bint streams(int64_t n_bytes, const void *output, const void *source) noexcept nogil:
+cdef inline bint streams(int64_t n_bytes, const void *output, const void *source, int n_threads) noexcept nogil:
     # Over its own input an output is in the cache already.
-    return output != source and n_bytes > STREAM_BYTES
+    return output != source and n_bytes > STREAM_BYTES and n_threads >= streaming_threads
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ cdef int run_row_map(row_map_job *job, int kernel, int n_threads) except -1:
     n_threads = count_threads(n_threads, work, shape.n_blocks)
     open_workspace(&space, stack, 0, ce_scratch_bytes(shape.n_classes), n_threads)
     job.kernel = <ce_row_map_fn *>ce_kernel(active_table, kernel, shape.dtype)
-    job.distance = distance_of(shape, job.output.data, job.input.data)
+    job.distance = distance_of(shape, job.output.data, job.input.data, n_threads)
     launch(row_map_block, job, shape.n_blocks, work, &space, n_threads)
     close_workspace(&space)
     return 0
@@ -548,8 +550,8 @@ cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tot
         if job.check:
             run_block = nll_sum_block
             job.sum_kernel = <ce_row_loss_sum_fn *>ce_kernel(active_table, NLL_SUM, shape.dtype)
-    job.distance = distance_of(shape, job.grad.data, job.input.data)
     n_threads = count_threads(n_threads, work, shape.n_blocks)
+    job.distance = distance_of(shape, job.grad.data, job.input.data, n_threads)
     open_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + shape.rows_per_block * 16, n_threads)
     job.partials = space.partials
     launch(run_block, job, shape.n_blocks, work, &space, n_threads)

@@ -202,7 +202,10 @@ static struct ce_matrix matrix(struct array a, struct shape s)
     return s.classes_first ? (struct ce_matrix){a.data, 1, s.n_rows} : (struct ce_matrix){a.data, s.n_classes, 1};
 }
 
-static enum ce_distance distance_of(int variant) { return variant & 1 ? CE_PAST_CACHES : CE_NEAR; }
+static enum ce_distance distance_of(int variant)
+{
+    return variant & 1 ? CE_PAST_CACHES : variant & 4 ? CE_FAR : CE_NEAR;
+}
 
 static void call_row_map(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)
 {

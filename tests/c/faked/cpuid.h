@@ -4,11 +4,12 @@
 
 #include <stdlib.h>
 
-static unsigned faked_1_ecx, faked_7_ebx, faked_xcr0;
+static unsigned faked_0_ebx, faked_1_ecx, faked_7_ebx, faked_xcr0;
 
 static int __get_cpuid(unsigned leaf, unsigned *eax, unsigned *ebx, unsigned *ecx, unsigned *edx)
 {
-    *eax = *ebx = *edx = 0;
+    *eax = *edx = 0;
+    *ebx = leaf == 0 ? faked_0_ebx : 0;
     *ecx = leaf == 1 ? faked_1_ecx : 0;
     return 1;
 }
