@@ -1,4 +1,4 @@
-/* Which of the compiled kernel sets this machine can run, and the slots of a set by number.
+/* Which of the compiled kernel sets this machine can run, the slots of a set by number, and when it stores past the caches.
  *
  * Compiled for the base architecture only, and without state: the choice of a table is the caller's to make and to keep.
  *
