@@ -14,14 +14,10 @@
 #define LANES_CLASSES_FAR 64
 CE_INLINE ptrdiff_t F(most_lanes_classes)(enum ce_distance distance)
 {
-    switch (distance) {
-    case CE_FAR:
+    if (distance == CE_FAR) {
         return LANES_CLASSES_FAR;
-    case CE_PAST_CACHES:
-        return LANES_CLASSES_STREAMED;
-    default:
-        return F(CE_LANES_CLASSES);
     }
+    return distance == CE_PAST_CACHES ? LANES_CLASSES_STREAMED : F(CE_LANES_CLASSES);
 }
 
 CE_INLINE int F(fits_lanes)(const struct ce_matrix *m, int64_t n_rows, int64_t n_classes, enum ce_distance distance)
