@@ -13,7 +13,6 @@ settings.register_profile(
 settings.load_profile("crossent")
 
 EXERCISED = pytest.StashKey[set]()
-FULL_RUN = pytest.StashKey[bool]()
 
 
 @pytest.fixture(params=_kernels.isas())
@@ -40,29 +39,34 @@ def num_threads(request):
 
 def pytest_configure(config):
     config.stash[EXERCISED] = set()
-    config.stash[FULL_RUN] = False
 
 
 def pytest_report_header(config):
     return f"crossent {ce.__version__}: kernel sets of this processor: {', '.join(_kernels.isas())}"
 
 
-def pytest_collection_finish(session):
-    """A run is full when nobody chose among the tests."""
-    option = session.config.option
+def is_full(config):
+    """Nobody chose among the tests."""
+    option = config.option
     chosen = option.keyword or option.markexpr or getattr(option, "lf", False) or getattr(option, "deselect", None)
-    everything = session.config.args_source is not pytest.Config.ArgsSource.ARGS
-    stopped = option.collectonly or session.testsfailed
-    session.config.stash[FULL_RUN] = everything and not chosen and not stopped
+    everything = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return everything and not chosen and not option.collectonly
 
 
 def forgotten(config):
-    return sorted(set(_kernels.isas()) - config.stash[EXERCISED]) if config.stash[FULL_RUN] else []
+    return sorted(set(_kernels.isas()) - config.stash[EXERCISED]) if is_full(config) else []
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if forgotten(session.config) and exitstatus == pytest.ExitCode.OK:
+    if hasattr(session.config, "workeroutput"):  # one of several processes (pytest-xdist)
+        session.config.workeroutput["exercised"] = sorted(session.config.stash[EXERCISED])
+    elif forgotten(session.config) and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash[EXERCISED].update(getattr(node, "workeroutput", {}).get("exercised", ()))
 
 
 def pytest_terminal_summary(terminalreporter, config):

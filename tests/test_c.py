@@ -145,11 +145,11 @@ class TestMath:
 
     @pytest.mark.parametrize("isa", sorted({ISAS[0], "baseline"}))
     def test_errors(self, isa):
-        check_errors(isa, stride=4099, count=200_000)
+        check_errors(isa, stride=4099, count=60_000)
 
     @pytest.mark.slow
     def test_errors_on_every_float(self):
-        check_errors(ISAS[0], stride=1, count=600_000)
+        check_errors(ISAS[0], stride=1, count=240_000)
 
 
 def on_installed_kernels(name, *sources):

@@ -282,8 +282,8 @@ def test_nothing_is_kept():
 
 
 @pytest.mark.slow
-def test_nothing_is_kept_over_a_million_calls():
-    check_nothing_is_kept(1_000_000)
+def test_nothing_is_kept_over_many_calls():
+    check_nothing_is_kept(300_000)
 
 
 def test_no_references_to_large_arrays_are_kept():
