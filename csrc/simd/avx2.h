@@ -302,21 +302,32 @@ CE_INLINE vd vd_set_lane(vd v, ptrdiff_t i, double x)
     return vd_select(here, vd_set1(x), v);
 }
 
-/* AVX2 permutes doubles by a variable only as pairs of 32-bit words: entry z is words 2z and 2z + 1. Each half of the
- * table is permuted by the low two bits of z, and bit 2, moved to the sign, chooses between them. */
-CE_INLINE __m256d ce_lookup8_pd(__m256 table_lo, __m256 table_hi, __m256d z)
+/* AVX2 permutes only words of 32 bits by a variable. Eight numbers of 64 bits are two registers, of their low and of their high
+ * words: each is permuted by z, and the two are put together. (Four numbers in each, permuted as pairs of words, and bit 2 of z
+ * choosing: cross_entropy of 1000 doubles takes 18 % more, the other sums of exponentials of doubles 4 to 14 %.) */
+struct ce_words {
+    __m256i lo, hi;
+};
+
+CE_INLINE struct ce_words ce_words_of(const void *table)
 {
-    __m256i index = _mm256_castpd_si256(z);
-    __m256i twice = _mm256_slli_epi32(_mm256_shuffle_epi32(index, _MM_SHUFFLE(2, 2, 0, 0)), 1);
-    __m256i words = _mm256_or_si256(twice, _mm256_setr_epi32(0, 1, 0, 1, 0, 1, 0, 1));
-    __m256d lo = _mm256_castps_pd(_mm256_permutevar8x32_ps(table_lo, words));
-    __m256d hi = _mm256_castps_pd(_mm256_permutevar8x32_ps(table_hi, words));
-    return _mm256_blendv_pd(lo, hi, _mm256_castsi256_pd(_mm256_slli_epi64(index, 61)));
+    __m256 a = _mm256_loadu_ps((const float *)table), b = _mm256_loadu_ps((const float *)table + 8);
+    __m256d lo = _mm256_castps_pd(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
+    __m256d hi = _mm256_castps_pd(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+    return (struct ce_words){_mm256_castpd_si256(_mm256_permute4x64_pd(lo, _MM_SHUFFLE(3, 1, 2, 0))),
+                             _mm256_castpd_si256(_mm256_permute4x64_pd(hi, _MM_SHUFFLE(3, 1, 2, 0)))};
+}
+
+CE_INLINE __m256i ce_lookup8_epi64(struct ce_words table, __m256d z)
+{
+    __m256i index = _mm256_shuffle_epi32(_mm256_castpd_si256(z), _MM_SHUFFLE(2, 2, 0, 0));
+    __m256i lo = _mm256_permutevar8x32_epi32(table.lo, index), hi = _mm256_permutevar8x32_epi32(table.hi, index);
+    return _mm256_blend_epi32(lo, hi, 0xaa);
 }
 CE_INLINE vd vd_lookup8(const double *table, vd z)
 {
-    __m256 lo = _mm256_castpd_ps(_mm256_loadu_pd(table)), hi = _mm256_castpd_ps(_mm256_loadu_pd(table + 4));
-    return (vd){ce_lookup8_pd(lo, hi, z.lo), ce_lookup8_pd(lo, hi, z.hi)};
+    struct ce_words words = ce_words_of(table);
+    return (vd){_mm256_castsi256_pd(ce_lookup8_epi64(words, z.lo)), _mm256_castsi256_pd(ce_lookup8_epi64(words, z.hi))};
 }
 CE_INLINE __m256d ce_exponent_bits_pd(__m256d z)
 {
@@ -325,16 +336,15 @@ CE_INLINE __m256d ce_exponent_bits_pd(__m256d z)
 }
 CE_UNARY(vd, exponent_bits, ce_exponent_bits_pd)
 
-CE_INLINE __m256d ce_power_pd(__m256 table_lo, __m256 table_hi, __m256d z)
+CE_INLINE __m256d ce_power_pd(struct ce_words table, __m256d z)
 {
-    __m256i entry = _mm256_castpd_si256(ce_lookup8_pd(table_lo, table_hi, z));
+    __m256i entry = ce_lookup8_epi64(table, z);
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_slli_epi64(_mm256_castpd_si256(z), 49), entry));
 }
 CE_INLINE vd vd_power(const uint64_t *table, vd z)
 {
-    __m256 lo = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)table)),
-           hi = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)(table + 4)));
-    return (vd){ce_power_pd(lo, hi, z.lo), ce_power_pd(lo, hi, z.hi)};
+    struct ce_words words = ce_words_of(table);
+    return (vd){ce_power_pd(words, z.lo), ce_power_pd(words, z.hi)};
 }
 
 CE_INLINE vd ce_zip_d(__m256d a, __m256d b)
