@@ -6,6 +6,7 @@ That the baseline is within the error limits is in test_accuracy.py, as for all 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cases
 import numpy as np
@@ -163,3 +164,16 @@ def test_the_list_is_best_first_and_ends_with_the_baseline():
 def test_use_isa_refuses_what_is_not_there():
     with pytest.raises((ValueError, LookupError, RuntimeError), match="bogus"):
         _kernels.use_isa("bogus")
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_full_run_that_leaves_a_kernel_set_out_fails(processes):
+    """conftest.py, of what one process exercises, or several do."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "testpaths=tests/test_links.py"]
+    if processes:
+        pytest.importorskip("xdist")
+        command += ["-n", str(processes)]
+    run = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout + run.stderr
+    for isa in _kernels.isas():
+        assert f"this processor runs the {isa} kernels, but no test did" in run.stdout
