@@ -538,7 +538,8 @@ A unit in the last place (ulp) of a number is the distance between the floating-
 of the number in float32, 2.2e-16 in float64. The best that any function can do is 0.5, the exact result rounded once.
 `crossent` promises at most
 
-- **1** ulp for `log_softmax`, `log_sigmoid`, `logsumexp` (where the terms do not cancel to nearly 0) and the losses,
+- **1** ulp for `log_softmax`, `log_sigmoid`, `logsumexp` and the losses (for `logsumexp` and `kl_div` where the terms
+  do not cancel to nearly 0),
 - **1.5** for losses with soft targets or label smoothing,
 - **2** for `softmax`, `sigmoid` and all gradients,
 

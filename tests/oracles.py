@@ -331,14 +331,16 @@ def binary_cross_entropy_with_logits_parts(input, target, *, weight=None, pos_we
 
 
 def kl_div_parts(input, target, *, log_target=False):
-    """t (log t - x), where target is t or log t; 0 where t is 0."""
+    """t (log t - x), where target is t or log t; 0 where t is 0. log t of a double has few bits more than one."""
+    is_double = np.asarray(input).dtype not in (np.float16, np.float32)
+    deep = mpf(1) / 4 if is_double and not log_target else DEEP
 
     def element(x, target):
         t, log_t = (exp(target), target) if log_target else (target, log(target))
         if t == 0 and not mp.isnan(x):
             return ZERO, ZERO, ZERO, ZERO, ZERO
         loss = t * (log_t - x)
-        return loss, -t, ZERO, max(abs(loss), DEEP * abs(t * log_t), DEEP * abs(t * x)), t
+        return loss, -t, ZERO, max(abs(loss), deep * abs(t * log_t), deep * abs(t * x)), t
 
     return element_loss_parts(element, input, target)
 

@@ -134,6 +134,16 @@ def test_relative_accuracy_of_the_loss_against_the_gap(dtype, isa):
     oracles.assert_ulp(loss, np.array(exact, object), dtype, 1)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 5, 8, 12])
+def test_kl_div_near_its_target(bits, dtype, isa):
+    """Where log t - x loses so many bits."""
+    case = cases.BY_NAME["kl_div"]
+    rng = cases.rng_for("kl_div", bits)
+    t = rng.uniform(0.02, 1, 300).astype(dtype)
+    x = (np.log(t) * (1 + rng.uniform(0.5, 1, 300) * rng.choice([-1, 1], 300) * 2.0**-bits)).astype(dtype)
+    check_value(cases.Call(case, case.variants[0], (x, t), {}), dtype)
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "log_sigmoid"])
 def test_sigmoids_over_the_whole_range(name, dtype, isa):
     """Every exponent of the dtype, both signs."""
