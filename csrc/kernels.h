@@ -14,9 +14,9 @@ struct ce_matrix {
     ptrdiff_t row_stride, class_stride;
 };
 
-/* Where arrays of rows lie, by their size: near the core; so far that they are asked for ahead of their turn; in no cache, and
- * the output is stored past them all. */
-enum ce_distance { CE_NEAR, CE_FAR, CE_PAST_CACHES };
+/* Where arrays of rows lie, by their size: near the core; so far that they are asked for ahead of their turn; in no cache; there,
+ * and the output is stored past them all. */
+enum ce_distance { CE_NEAR, CE_FAR, CE_IN_MEMORY, CE_PAST_CACHES };
 
 /* output[r, :] (or output[r, 0] for logsumexp) from input[r, :]. */
 struct ce_row_map {

@@ -1,5 +1,8 @@
 /* Every kernel for one dtype: included once under simd/as_f32.h and once under simd/as_f64.h. */
 #include "rows/widen.h"
+#include "rows/search.h"
+#include "rows/lane_sum.h"
+#include "rows/sum_chunks.h"
 #include "rows/sum_exp.h"
 #include "rows/group.h"
 #include "rows/pack.h"

@@ -323,6 +323,32 @@ def check_split(case, variant, n_classes, dtype):
                 assert cases.same_bits(numbers, whole[name][start:stop]), f"{name}, rows {start} to {stop}"
 
 
+@pytest.mark.parametrize(("case", "variant"), **cases.select(kinds=("row_map", "row_loss")))
+def test_rows_do_not_notice_their_neighbours(case, variant, dtype, isa):
+    """Rows are summed many at a time with the shift of those before, which does not fit all of them."""
+    with cases.Every() as one:
+        for n_classes in (70, 300, 4110, 8200):
+            with one(n_classes, "classes"):
+                check_neighbours(case, variant, n_classes, dtype)
+
+
+def check_neighbours(case, variant, n_classes, dtype):
+    call = cases.make_call(case, variant, (40, n_classes), dtype, axis=1)
+    x = call.arguments[0].copy()
+    x[[4, 13, 14, 37]] *= 30
+    x[[6, 22]] += 500
+    x[[9, 30]] -= 700
+    x[[11, 33]] *= 1e6
+    x[[17, 18, 38], 1::2] = -np.inf
+    x[25] = -np.inf
+    call = call.with_arguments(x, *call.arguments[1:])
+    whole = outcomes(call)
+    for row in range(len(x)):
+        part = call.with_arguments(*(a[row : row + 1] for a in call.arguments))
+        for name, numbers in outcomes(part).items():
+            assert cases.same_bits(numbers, whole[name][row : row + 1]), f"{name}, row {row}"
+
+
 @pytest.mark.parametrize(("case", "variant"), **cases.select(kinds=("element_map", "element_loss")))
 def test_any_split_into_elements_gives_the_same_bits(case, variant, dtype, isa):
     """An element-wise result does not depend on its neighbours, nor on how many there are."""

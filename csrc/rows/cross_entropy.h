@@ -64,13 +64,15 @@ CE_STATIC void F(target_grads)(const struct F(group) * g, const double scale[GRO
 CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 1};
+    struct F(guess) guess = {0, 1, GROUP_MAX};
     struct F(writer) w = F(writer_to)(&a->grad, n, a->distance);
-    int step = a->grad.data || !F(is_contiguous)(&a->input, n) ? ce_group_rows(n) : GROUP_MAX;
+    int packed = F(are_packed)(&a->input, &a->grad, n);
+    int step = packed || a->grad.data ? F(group_rows)(n, a->distance, packed) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
         struct F(exps) exps[GROUP_MAX];
+        struct F(row) rows[GROUP_MAX];
         double scale[GROUP_MAX], at_target[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
@@ -78,22 +80,25 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
         if (a->grad.data) {
             F(index_scales)(a, first, g.n, scale);
         }
+        int n_read = 0, number[GROUP_MAX];
         for (int i = 0; i < g.n; i++) {
-            const T *row = x.data + i * x.stride;
-            struct F(ahead) ahead = {row + ROWS_AHEAD * x.stride, NULL, NULL, 0};
-            exps[i] = (struct F(exps)){NULL, NULL};
             if (F(is_ignored)(a, first + i)) {
                 continue;
             }
+            struct F(row) *row = &rows[n_read];
+            number[n_read++] = i;
+            *row = (struct F(row)){.x = x.data + i * x.stride, .n = n, .excluded = (ptrdiff_t)a->target[first + i]};
+            row->ahead.row = row->x + ce_rows_ahead(n) * x.stride;
             if (a->grad.data) {
                 T *to = grad.data + i * grad.stride;
                 F(prepare_row)(&w, to);
-                ahead = F(ahead_of)(&w, ahead.row, &grad, i, 1);
-                exps[i] = F(exps_for)(&w, row, to, a->scratch, n, i);
+                row->ahead = F(ahead_of)(&w, row->ahead.row, &grad, i);
+                row->exps = exps[i] = F(exps_for)(&w, row->x, to, a->scratch, n, i);
             }
-            ptrdiff_t t = (ptrdiff_t)a->target[first + i];
-            struct F(row_sum) sum = F(sum_row)(row, n, t, exps[i], ahead, &guess);
-            F(group_set)(&g, i, &sum, row[t]);
+        }
+        F(sum_rows)(rows, n_read, n, &guess);
+        for (int k = 0; k < n_read; k++) {
+            F(group_set)(&g, number[k], &rows[k].sum, rows[k].x[rows[k].excluded]);
         }
         F(group_logs)(&g);
         F(group_losses)(a, first, &g);

@@ -1,7 +1,7 @@
 /* Short rows, and rows whose classes are not adjacent: one row to a lane, so that nothing is added across lanes.
  *
  * LANES rows are laid into scratch as a tile, tile[class * LANES + lane]: transposed in registers where classes are adjacent,
- * copied where rows are. The sum of a row is taken in the very order of sum_exp.h (class j in lane j mod LANES there is
+ * copied where rows are. The sum of a row is taken in the very order of lane_sum.h (class j in lane j mod LANES there is
  * accumulator j mod LANES here), so that the bits do not depend on the layout. */
 
 /* Whether it is worth it. A tile must be one chunk; rows of adjacent classes, which are transposed, must not be too long, and
@@ -14,7 +14,7 @@
 #define LANES_CLASSES_FAR 64
 CE_INLINE ptrdiff_t F(most_lanes_classes)(enum ce_distance distance)
 {
-    if (distance == CE_FAR) {
+    if (distance == CE_FAR || distance == CE_IN_MEMORY) {
         return LANES_CLASSES_FAR;
     }
     return distance == CE_PAST_CACHES ? LANES_CLASSES_STREAMED : F(CE_LANES_CLASSES);
@@ -51,7 +51,7 @@ CE_STATIC V F(tile_max)(const T *tile, ptrdiff_t n_classes)
     return v_max(v_max(m[0], m[1]), v_max(m[2], m[3]));
 }
 
-/* What the lanes' maxima say about shift and base, as sum_row_below says it of one row. */
+/* What the lanes' maxima say about shift and base, as sum_below says it of one row. */
 struct F(tile_shift) {
     struct F(exp_shift) shift;
     V base;

@@ -16,19 +16,24 @@ CE_INLINE T *F(scratch)(void *scratch, int which, int64_t n_classes)
     return (T *)((double *)scratch + (size_t)which * array);
 }
 
+/* Whether rows are worked on in scratch: packed, or in place, where exponentials must not replace logits that may be needed. */
+CE_INLINE int F(are_packed)(const struct ce_matrix *input, const struct ce_matrix *output, int64_t n_classes)
+{
+    return !F(is_contiguous)(input, n_classes) || (output->data && !F(is_contiguous)(output, n_classes)) ||
+           input->data == output->data;
+}
+
+/* Rows in a group of arrays at this distance. */
+CE_INLINE int F(group_rows)(int64_t n_classes, enum ce_distance distance, int packed)
+{
+    return packed || distance > CE_FAR ? ce_group_rows(n_classes) : ce_near_group_rows(n_classes);
+}
+
 /* Shifts of the chunks of the group's rows, behind the arrays. */
 CE_INLINE double *F(scratch_shifts)(void *scratch, int64_t n_classes)
 {
     return (double *)scratch +
            (size_t)SCRATCH_ARRAYS * (size_t)ce_group_rows(n_classes) * (size_t)ce_padded_classes(n_classes);
-}
-
-/* Where the exponentials of row i of a group can wait in scratch. */
-CE_INLINE struct F(exps) F(exps_of)(void *scratch, int64_t n_classes, int i)
-{
-    struct F(exps) e = {F(scratch)(scratch, SCRATCH_EXPS, n_classes) + i * ce_padded_classes(n_classes),
-                        F(scratch_shifts)(scratch, n_classes) + i * ce_chunks(n_classes)};
-    return e;
 }
 
 /* Rows first..first+n-1, without reading them: where output may be written. */

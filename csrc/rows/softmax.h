@@ -32,29 +32,32 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 1};
+    struct F(guess) guess = {0, 1, GROUP_MAX};
     struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
-    int step = ce_group_rows(n);
+    int step = F(group_rows)(n, a->distance, F(are_packed)(&a->input, &a->output, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
-        struct F(exps) exps[GROUP_MAX];
+        struct F(row) rows[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) out = F(rows_at)(&a->output, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         for (int i = 0; i < g.n; i++) {
-            const T *row = x.data + i * x.stride;
             T *to = out.data + i * out.stride;
             F(prepare_row)(&w, to);
-            struct F(ahead) ahead = F(ahead_of)(&w, row + ROWS_AHEAD * x.stride, &out, i, 1);
-            exps[i] = F(exps_for)(&w, row, to, a->scratch, n, i);
-            struct F(row_sum) sum = F(sum_row)(row, n, -1, exps[i], ahead, &guess);
-            F(group_set)(&g, i, &sum, -INFINITY);
+            rows[i] = (struct F(row)){.x = x.data + i * x.stride, .n = n, .excluded = -1};
+            rows[i].ahead = F(ahead_of)(&w, rows[i].x + ce_rows_ahead(n) * x.stride, &out, i);
+            rows[i].exps = F(exps_for)(&w, rows[i].x, to, a->scratch, n, i);
+        }
+        F(sum_rows)(rows, g.n, n, &guess);
+        for (int i = 0; i < g.n; i++) {
+            F(group_set)(&g, i, &rows[i].sum, -INFINITY);
         }
         F(group_inverses)(&g, 0);
         F(group_factors)(&g, ones, &f);
         for (int i = 0; i < g.n; i++) {
-            F(write_probabilities)(&w, out.data + i * out.stride, exps[i], n, &g, i, &f, 1, (struct F(special)){-1, 0});
+            F(write_probabilities)(&w, out.data + i * out.stride, rows[i].exps, n, &g, i, &f, 1,
+                                   (struct F(special)){-1, 0});
         }
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
@@ -69,15 +72,19 @@ CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t
     for (int i = 0; i < g->n; i++) { /* on its own: nothing waits for the last few steps of the search */
         max[i] = F(row_argmax)(x.data + i * x.stride, n, &argmax[i]);
     }
-    for (int i = 0; i < g->n; i++) {
-        const T *row = x.data + i * x.stride;
-        struct F(exps) none = {NULL, NULL};
-        struct F(ahead) ahead = {row + g->n * x.stride, NULL, NULL, 0};
+    struct F(row) rows[GROUP_MAX], *row = rows;
+    for (int i = 0; i < g->n; i++, row++) {
+        *row = (struct F(row)){.x = x.data + i * x.stride, .n = n, .excluded = argmax[i]};
+        row->sum = F(sum_below)((T)max[i]);
+        row->ahead.row = row->x + g->n * x.stride;
         if (out) {
-            ahead = F(ahead_of)(w, ahead.row, out, i, n > CHUNK);
+            row->ahead = F(ahead_of)(w, row->ahead.row, out, i);
         }
-        struct F(row_sum) sum = F(sum_row_below)(row, n, (T)max[i], argmax[i], none, ahead, guess);
-        F(group_set)(g, i, &sum, (T)max[i]);
+    }
+    F(sum_rows_below)(rows, g->n, n, guess);
+    row = rows;
+    for (int i = 0; i < g->n; i++, row++) {
+        F(group_set)(g, i, &row->sum, (T)max[i]);
     }
     F(group_logs)(g);
 }
@@ -93,9 +100,9 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 0};
+    struct F(guess) guess = {0, 0, GROUP_MAX};
     struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
-    int step = ce_group_rows(n);
+    int step = F(group_rows)(n, a->distance, F(are_packed)(&a->input, &a->output, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         double max[GROUP_MAX];
@@ -120,8 +127,8 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 0};
-    int step = ce_group_rows(n);
+    struct F(guess) guess = {0, 0, GROUP_MAX};
+    int step = F(group_rows)(n, a->distance, !F(is_contiguous)(&a->input, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         double max[GROUP_MAX];

@@ -18,7 +18,8 @@ CE_INLINE struct F(writer) F(writer_to)(const struct ce_matrix *output, int64_t 
     if (!F(is_contiguous)(output, n_classes)) {
         distance = CE_NEAR;
     }
-    return (struct F(writer)){.stream = distance == CE_PAST_CACHES, .far = distance == CE_FAR};
+    return (struct F(writer)){.stream = distance == CE_PAST_CACHES,
+                              .far = distance == CE_FAR || distance == CE_IN_MEMORY};
 }
 
 /* What waits for a row that does not come. */
@@ -141,13 +142,12 @@ CE_INLINE void F(prepare_row)(const struct F(writer) * w, const T *out)
 }
 
 /* What is asked for while row i of a group is summed: the next row and, in arrays that are far, where this one and the next will
- * be written. In others, alongside, where this one will be, and that alone: from a cache both at once take longer, up to 15 % where
- * it is the first; log_softmax of 2000 classes 10 % less with the next row. */
-CE_INLINE struct F(ahead)
-    F(ahead_of)(const struct F(writer) * w, const T *next_row, const struct F(rows) * out, int i, int alongside)
+ * be written. In others where this one will be, alongside, and that alone: from a cache both at once take longer, up to 15 % where
+ * it is the first. */
+CE_INLINE struct F(ahead) F(ahead_of)(const struct F(writer) * w, const T *next_row, const struct F(rows) * out, int i)
 {
     const T *to = out->data + i * out->stride;
-    alongside = alongside && !w->stream && !w->far;
+    int alongside = !w->stream && !w->far;
     return (struct F(ahead)){next_row, w->far || alongside ? to : NULL, to + out->stride, alongside};
 }
 
@@ -156,11 +156,11 @@ CE_INLINE struct F(ahead)
 CE_INLINE struct F(exps)
     F(exps_for)(const struct F(writer) * w, const T *row, T *out, void *scratch, ptrdiff_t n, int i)
 {
-    struct F(exps) exps = F(exps_of)(scratch, n, i);
+    double *chunk_shift = F(scratch_shifts)(scratch, n) + i * ce_chunks(n);
     if (!w->stream && out != row) {
-        exps.values = out;
+        return (struct F(exps)){out, chunk_shift};
     }
-    return exps;
+    return (struct F(exps)){F(scratch)(scratch, SCRATCH_EXPS, n) + i * ce_padded_classes(n), chunk_shift};
 }
 
 /* exps * factor, rounded once (the product's own rounding is in lo). */

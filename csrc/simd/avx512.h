@@ -53,7 +53,7 @@ typedef __mmask8 vdm;
 
 /* Vectors whose steps are worth interleaving by hand: of a chain of thirty dependent cycles the processor overlaps too few. */
 #define CE_INTERLEAVE 4
-/* Whether a step begins before the last one ends (sum_exp.h); else they take turns, so many vectors at a time. With all four
+/* Whether a step begins before the last one ends (sum_chunks.h); else they take turns, so many vectors at a time. With all four
  * begun first, registers are short: seventeen are stored and loaded again in each step, 9 % more where another thread shares
  * the core. */
 #define CE_AHEAD 0

@@ -10,6 +10,7 @@ cdef extern from "kernels.h" nogil:
     enum ce_distance:
         CE_NEAR
         CE_FAR
+        CE_IN_MEMORY
         CE_PAST_CACHES
 
     struct ce_row_map:

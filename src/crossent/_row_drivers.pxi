@@ -123,7 +123,9 @@ cdef inline ce_distance distance_of(const row_shape *shape, const void *output, 
     cdef bint soon_far = shape.plain_inner > 1 or shape.n_classes >= LONG_ROW
     if streams(n_bytes, output, source, n_threads):
         return CE_PAST_CACHES
-    return CE_FAR if n_bytes > (FAR_BYTES if soon_far else STREAM_BYTES) else CE_NEAR
+    if n_bytes > STREAM_BYTES:
+        return CE_IN_MEMORY
+    return CE_FAR if soon_far and n_bytes > FAR_BYTES else CE_NEAR
 
 
 cdef inline bint streams(int64_t n_bytes, const void *output, const void *source, int n_threads) noexcept nogil:

@@ -204,7 +204,8 @@ static struct ce_matrix matrix(struct array a, struct shape s)
 
 static enum ce_distance distance_of(int variant)
 {
-    return variant & 1 ? CE_PAST_CACHES : variant & 4 ? CE_FAR : CE_NEAR;
+    static const enum ce_distance others[] = {CE_NEAR, CE_FAR, CE_IN_MEMORY};
+    return variant & 1 ? CE_PAST_CACHES : others[variant / 2 % 3];
 }
 
 static void call_row_map(ce_any_fn *kernel, struct shape s, int variant, uint64_t *hash)

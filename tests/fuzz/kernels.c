@@ -127,7 +127,8 @@ static void draw_options(struct source *s, struct problem *p)
     p->wants_hess = p->wants_grad && bits >> 4 & 1 && has_hessian(p);
     p->wants_sum = bits >> 5 & 1;
     p->in_place = bits >> 6 & 1 && !is_logsumexp(p);
-    p->distance = bits >> 7 & 1 && !p->in_place ? CE_PAST_CACHES : bits >> 10 & 1 ? CE_FAR : CE_NEAR;
+    p->distance = (enum ce_distance)(bits >> 10 & 3);
+    p->distance = p->distance == CE_PAST_CACHES && p->in_place ? CE_IN_MEMORY : p->distance;
     p->log_target = bits >> 8 & 1 && !strcmp(p->name, "kl_div");
     p->soft = !strcmp(p->name, "cross_entropy_soft");
     p->grad_scale = scales[choose(s, 6)];
