@@ -18,13 +18,20 @@ struct ce_matrix {
  * and the output is stored past them all. */
 enum ce_distance { CE_NEAR, CE_FAR, CE_IN_MEMORY, CE_PAST_CACHES };
 
+/* What a kernel has learned of the rows so far, for those of its next call: all 0 before the first. Only its speed depends on it. */
+struct ce_guess {
+    double shift;
+    int careful, batch;
+};
+
 /* output[r, :] (or output[r, 0] for logsumexp) from input[r, :]. */
 struct ce_row_map {
     int64_t n_rows, n_classes;
     struct ce_matrix input;  /* never written */
     struct ce_matrix output; /* may be input itself */
     enum ce_distance distance;
-    void *scratch; /* ce_scratch_bytes(n_classes), aligned to 64 */
+    struct ce_guess *guess; /* NULL: not kept */
+    void *scratch;          /* ce_scratch_bytes(n_classes), aligned to 64 */
 };
 
 /* grad_input[r, :] from grad_output[r, :] and the map's output[r, :]. */
@@ -50,6 +57,7 @@ struct ce_row_loss {
     const double *grad_output;   /* [n_rows] further factor for each row, NULL is all ones */
     struct ce_matrix grad, hess; /* data NULL: not wanted; grad may be input itself */
     enum ce_distance distance;
+    struct ce_guess *guess; /* NULL: not kept */
     void *scratch;
 };
 

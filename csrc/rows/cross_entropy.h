@@ -64,7 +64,7 @@ CE_STATIC void F(target_grads)(const struct F(group) * g, const double scale[GRO
 CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 1, GROUP_MAX};
+    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 1);
     struct F(writer) w = F(writer_to)(&a->grad, n, a->distance);
     int packed = F(are_packed)(&a->input, &a->grad, n);
     int step = packed || a->grad.data ? F(group_rows)(n, a->distance, packed) : GROUP_MAX;
@@ -96,7 +96,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 row->exps = exps[i] = F(exps_for)(&w, row->x, to, a->scratch, n, i);
             }
         }
-        F(sum_rows)(rows, n_read, n, &guess);
+        F(sum_rows)(rows, n_read, n, guess);
         for (int k = 0; k < n_read; k++) {
             F(group_set)(&g, number[k], &rows[k].sum, rows[k].x[rows[k].excluded]);
         }

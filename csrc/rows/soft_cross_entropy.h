@@ -220,7 +220,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int step = ce_group_rows(n), wants_grad = a->grad.data != NULL;
-    struct F(guess) guess = {0, 0, GROUP_MAX};
+    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 0);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         double max[GROUP_MAX];
@@ -231,7 +231,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
         if (a->prob.data) {
             prob = F(pack_rows)(&a->prob, first, g.n, n, F(scratch)(a->scratch, SCRATCH_PROB, n));
         }
-        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL, &guess);
+        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL, guess);
         if (wants_grad) {
             F(group_inverses)(&g, 1);
         }

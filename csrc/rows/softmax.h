@@ -32,7 +32,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 1, GROUP_MAX};
+    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 1);
     struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
     int step = F(group_rows)(n, a->distance, F(are_packed)(&a->input, &a->output, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
@@ -49,7 +49,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
             rows[i].ahead = F(ahead_of)(&w, rows[i].x + ce_rows_ahead(n) * x.stride, &out, i);
             rows[i].exps = F(exps_for)(&w, rows[i].x, to, a->scratch, n, i);
         }
-        F(sum_rows)(rows, g.n, n, &guess);
+        F(sum_rows)(rows, g.n, n, guess);
         for (int i = 0; i < g.n; i++) {
             F(group_set)(&g, i, &rows[i].sum, -INFINITY);
         }
@@ -67,7 +67,7 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
 /* Sum the rows of a group without one maximum of each, and take the logarithms. max gets each row's maximum. out: where they
  * will be written; NULL: nowhere. */
 CE_STATIC void F(sum_below_max)(struct F(group) * g, struct F(rows) x, ptrdiff_t n, double *max, ptrdiff_t *argmax,
-                                const struct F(writer) * w, const struct F(rows) * out, struct F(guess) * guess)
+                                const struct F(writer) * w, const struct F(rows) * out, struct ce_guess *guess)
 {
     for (int i = 0; i < g->n; i++) { /* on its own: nothing waits for the last few steps of the search */
         max[i] = F(row_argmax)(x.data + i * x.stride, n, &argmax[i]);
@@ -100,7 +100,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 0, GROUP_MAX};
+    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 0);
     struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
     int step = F(group_rows)(n, a->distance, F(are_packed)(&a->input, &a->output, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
@@ -113,7 +113,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         for (int i = 0; i < g.n; i++) {
             F(prepare_row)(&w, out.data + i * out.stride);
         }
-        F(sum_below_max)(&g, x, n, max, argmax, &w, &out, &guess);
+        F(sum_below_max)(&g, x, n, max, argmax, &w, &out, guess);
         F(write_log_probabilities)(&w, out, x, n, argmax, &g);
         F(unpack_rows)(&a->output, first, g.n, n, out);
     }
@@ -127,7 +127,7 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct F(guess) guess = {0, 0, GROUP_MAX};
+    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 0);
     int step = F(group_rows)(n, a->distance, !F(is_contiguous)(&a->input, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
@@ -135,7 +135,7 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         ptrdiff_t argmax[GROUP_MAX];
         F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
-        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL, &guess);
+        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL, guess);
         for (int i = 0; i < g.n; i++) {
             ((T *)a->output.data)[(first + i) * a->output.row_stride] =
                 (T)F(lse_of)(max[i], g.log_hi[i], g.log_lo[i], x.data + i * x.stride, n, 1);

@@ -15,17 +15,26 @@ CE_INLINE int F(needs_base)(double m) { return fabs(m) > BASE_LIMIT && fabs(m) <
  * that it fits needs no search for its maximum, nor for logits whose exponential is 0; a shift is a power of two, so that the
  * sum is the same. After a row that it did not fit, the next MISFIT_ROWS are taken with care, then one is tried, two, four. */
 #define MISFIT_ROWS 16
-struct F(guess) {
-    double shift;
-    int careful, batch;
-};
 
-CE_INLINE int F(next_batch)(const struct F(guess) * guess, int n_rows)
+/* `kept`, or at first, and where none is kept, `own`; careful: the first row is searched. */
+CE_INLINE struct ce_guess *F(guess_of)(struct ce_guess *kept, struct ce_guess *own, int careful)
+{
+    *own = (struct ce_guess){0, careful, GROUP_MAX};
+    if (!kept) {
+        return own;
+    }
+    if (kept->batch == 0) {
+        *kept = *own;
+    }
+    return kept;
+}
+
+CE_INLINE int F(next_batch)(const struct ce_guess *guess, int n_rows)
 {
     return guess->careful ? 0 : guess->batch < n_rows ? guess->batch : n_rows;
 }
 
-CE_INLINE void F(batch_fitted)(struct F(guess) * guess, int fitted)
+CE_INLINE void F(batch_fitted)(struct ce_guess *guess, int fitted)
 {
     guess->batch = fitted ? 2 * guess->batch < GROUP_MAX ? 2 * guess->batch : GROUP_MAX : 1;
     guess->careful = fitted ? 0 : MISFIT_ROWS;
@@ -41,7 +50,7 @@ CE_INLINE struct F(row_sum) F(sum_below)(T max)
     return sum;
 }
 
-CE_STATIC void F(sum_rows_below)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct F(guess) * guess)
+CE_STATIC void F(sum_rows_below)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct ce_guess *guess)
 {
     while (n_rows > 0) {
         int batch = F(next_batch)(guess, n_rows), k = 0, fitted = 1;
@@ -98,7 +107,7 @@ CE_INLINE int F(fits)(double sum, double n, double height)
     return sum < high && height < F(EXP_HEADROOM_MAX) && (sum > low || height > F(EXP_HEADROOM_MIN));
 }
 
-CE_INLINE void F(search_row)(struct F(row) * row, ptrdiff_t n, struct F(guess) * guess)
+CE_INLINE void F(search_row)(struct F(row) * row, ptrdiff_t n, struct ce_guess *guess)
 {
     F(sum_row_searching)(row, n);
     guess->shift = row->sum.shift;
@@ -114,7 +123,7 @@ CE_INLINE int F(row_fits)(const struct F(row) * row, ptrdiff_t n)
 }
 
 /* Sum rows whose largest logits are much like the last row's. */
-CE_STATIC void F(sum_rows)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct F(guess) * guess)
+CE_STATIC void F(sum_rows)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct ce_guess *guess)
 {
     while (n_rows > 0) {
         int batch = F(next_batch)(guess, n_rows), fitted = 1;

@@ -13,10 +13,14 @@ cdef extern from "kernels.h" nogil:
         CE_IN_MEMORY
         CE_PAST_CACHES
 
+    struct ce_guess:
+        pass
+
     struct ce_row_map:
         int64_t n_rows, n_classes
         ce_matrix input, output
         ce_distance distance
+        ce_guess *guess
         void *scratch
 
     struct ce_row_map_backward:
@@ -37,6 +41,7 @@ cdef extern from "kernels.h" nogil:
         const double *grad_output
         ce_matrix grad, hess
         ce_distance distance
+        ce_guess *guess
         void *scratch
 
     struct ce_element_map:

@@ -17,6 +17,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport (
     INT64_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t)
 from libc.math cimport isfinite
+from libc.string cimport memset
 
 from crossent._csrc cimport *
 
@@ -66,6 +67,7 @@ cdef enum:
     # Workspaces up to this size live on the stack.
     STACK_BYTES = 16384
     ALIGNMENT = 64
+    GUESS_BYTES = 64  # a ce_guess, and what keeps the rest aligned
 
 ELEMENT_BLOCK_SIZE = ELEMENT_BLOCK
 

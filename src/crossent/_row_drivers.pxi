@@ -133,6 +133,16 @@ cdef inline bint streams(int64_t n_bytes, const void *output, const void *source
     return output != source and n_bytes > STREAM_BYTES and n_threads >= streaming_threads
 
 
+cdef int open_row_workspace(workspace *space, char *stack, int64_t n_blocks, size_t bytes_per_thread,
+                            int n_threads) except -1:
+    """With GUESS_BYTES more in front of each thread's scratch: what its calls of a kernel have learned of the rows."""
+    cdef int thread
+    open_workspace(space, stack, n_blocks, GUESS_BYTES + bytes_per_thread, n_threads)
+    for thread in range(n_threads):
+        memset(space.scratch + <size_t>thread * space.bytes_per_thread, 0, GUESS_BYTES)
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # row_map: softmax, log_softmax, logsumexp
 
@@ -150,7 +160,8 @@ cdef void row_map_block(void *job_pointer, int64_t block, void *scratch) noexcep
     cdef int64_t stop = block_stop(&job.shape, block)
     args.n_classes = job.shape.n_classes
     args.distance = job.distance
-    args.scratch = scratch
+    args.guess = <ce_guess *>scratch
+    args.scratch = <char *>scratch + GUESS_BYTES
     while row < stop:
         args.n_rows = run_length(&job.shape, row, stop)
         args.input = matrix_at(&job.input, &job.shape, row)
@@ -167,7 +178,7 @@ cdef int run_row_map(row_map_job *job, int kernel, int n_threads) except -1:
     if work == 0:
         return 0
     n_threads = count_threads(n_threads, work, shape.n_blocks)
-    open_workspace(&space, stack, 0, ce_scratch_bytes(shape.n_classes), n_threads)
+    open_row_workspace(&space, stack, 0, ce_scratch_bytes(shape.n_classes), n_threads)
     job.kernel = <ce_row_map_fn *>ce_kernel(active_table, kernel, shape.dtype)
     job.distance = distance_of(shape, job.output.data, job.input.data, n_threads)
     launch(row_map_block, job, shape.n_blocks, work, &space, n_threads)
@@ -450,7 +461,8 @@ cdef row_loss_job new_row_loss_job() noexcept nogil:
 
 cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexcept nogil:
     cdef row_loss_job *job = <row_loss_job *>job_pointer
-    cdef double *losses = <double *>(<char *>scratch + job.kernel_scratch)
+    cdef char *kernel_scratch = <char *>scratch + GUESS_BYTES
+    cdef double *losses = <double *>(kernel_scratch + job.kernel_scratch)
     cdef int64_t *target_buffer = <int64_t *>(losses + job.shape.rows_per_block)
     cdef ce_row_loss args
     cdef double sum[2]
@@ -468,7 +480,8 @@ cdef void row_loss_block(void *job_pointer, int64_t block, void *scratch) noexce
     args.grad_scale = job.grad_scale
     args.grad_output = NULL
     args.distance = job.distance
-    args.scratch = scratch
+    args.guess = <ce_guess *>scratch
+    args.scratch = kernel_scratch
     job.partials[block].valid = 0
     job.partials[block].first_bad = -1
     while row < stop:
@@ -554,7 +567,7 @@ cdef bint run_row_loss(row_loss_job *job, int kernel, int n_threads, double *tot
             job.sum_kernel = <ce_row_loss_sum_fn *>ce_kernel(active_table, NLL_SUM, shape.dtype)
     n_threads = count_threads(n_threads, work, shape.n_blocks)
     job.distance = distance_of(shape, job.grad.data, job.input.data, n_threads)
-    open_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + shape.rows_per_block * 16, n_threads)
+    open_row_workspace(&space, stack, shape.n_blocks, job.kernel_scratch + shape.rows_per_block * 16, n_threads)
     job.partials = space.partials
     launch(run_block, job, shape.n_blocks, work, &space, n_threads)
     if job.loss == NULL:

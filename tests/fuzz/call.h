@@ -52,7 +52,7 @@ static void finish_operands(const struct problem *p, const char *isa, struct ope
 
 static void call_row_map(ce_any_fn *kernel, const struct problem *p, const struct operands *o, void *scratch)
 {
-    struct ce_row_map a = {p->rows, p->classes, o->input.matrix, o->output.matrix, p->distance, scratch};
+    struct ce_row_map a = {p->rows, p->classes, o->input.matrix, o->output.matrix, p->distance, NULL, scratch};
     ((ce_row_map_fn *)kernel)(&a);
 }
 
