@@ -20,7 +20,7 @@ struct F(ahead) {
     int alongside;
 };
 
-/* A row to be summed, with all but the sum itself. */
+/* A row to be summed; of its sum, shift and base are there before. */
 struct F(row) {
     const T *x;
     ptrdiff_t n, excluded; /* class left out of the sum; any other value: none */

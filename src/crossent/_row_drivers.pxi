@@ -178,6 +178,8 @@ cdef int run_row_map(row_map_job *job, int kernel, int n_threads) except -1:
     if work == 0:
         return 0
     n_threads = count_threads(n_threads, work, shape.n_blocks)
+    if n_threads == 1:  # nothing is added up by blocks: log_softmax of 1024 x 1000 in one 2 % less than in 16
+        cut_blocks(shape, shape.n_rows)
     open_row_workspace(&space, stack, 0, ce_scratch_bytes(shape.n_classes), n_threads)
     job.kernel = <ce_row_map_fn *>ce_kernel(active_table, kernel, shape.dtype)
     job.distance = distance_of(shape, job.output.data, job.input.data, n_threads)

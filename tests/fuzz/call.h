@@ -50,9 +50,15 @@ static void finish_operands(const struct problem *p, const char *isa, struct ope
     free_rooms();
 }
 
+static struct ce_guess guess_of(const struct problem *p)
+{
+    return (struct ce_guess){p->guess, 0, p->guess == p->guess ? 4 : 0};
+}
+
 static void call_row_map(ce_any_fn *kernel, const struct problem *p, const struct operands *o, void *scratch)
 {
-    struct ce_row_map a = {p->rows, p->classes, o->input.matrix, o->output.matrix, p->distance, NULL, scratch};
+    struct ce_guess guess = guess_of(p);
+    struct ce_row_map a = {p->rows, p->classes, o->input.matrix, o->output.matrix, p->distance, &guess, scratch};
     ((ce_row_map_fn *)kernel)(&a);
 }
 
@@ -105,7 +111,9 @@ static void call_row_loss(ce_any_fn *kernel, const struct problem *p, const stru
     if (p->wants_hess) {
         a.hess = o->hess.matrix;
     }
+    struct ce_guess guess = guess_of(p);
     a.distance = p->distance;
+    a.guess = &guess;
     a.scratch = scratch;
     ((ce_row_loss_fn *)kernel)(&a);
 }

@@ -31,6 +31,7 @@ struct problem {
     int64_t ignore_index;
     int has_weight, has_pos_weight, has_factor, log_target, wants_grad, wants_hess, wants_sum, in_place, soft;
     enum ce_distance distance;
+    double guess; /* the shift of other rows before; NaN: none is known */
     double smoothing, log_floor, eps, grad_scale;
     enum layout input_layout, other_layout, output_layout, hess_layout;
     int at_end; /* a bit for each array */
@@ -48,10 +49,10 @@ static void fail(const struct problem *p, const char *isa, const char *what, int
     fprintf(stderr,
             "  %d x %d, layouts %d %d %d %d, at_end %d, mood %d, smoothing %g, weight %d, pos_weight %d, factor %d, "
             "grad %d, "
-            "hess %d, sum %d, in place %d, distance %d, log_target %d, floor %g, eps %g, scale %g\n",
+            "hess %d, sum %d, in place %d, distance %d, guess %g, log_target %d, floor %g, eps %g, scale %g\n",
             p->rows, p->classes, p->input_layout, p->other_layout, p->output_layout, p->hess_layout, p->at_end, p->mood,
             p->smoothing, p->has_weight, p->has_pos_weight, p->has_factor, p->wants_grad, p->wants_hess, p->wants_sum,
-            p->in_place, p->distance, p->log_target, p->log_floor, p->eps, p->grad_scale);
+            p->in_place, p->distance, p->guess, p->log_target, p->log_floor, p->eps, p->grad_scale);
     print_count();
     abort();
 }
@@ -119,6 +120,7 @@ static void draw_options(struct source *s, struct problem *p)
 {
     static const double scales[] = {1, 1, 1.0 / 3, 1e-6, -2, 0}, smoothings[] = {0, 0, 0.1, 1, 0x1p-40};
     static const double floors[] = {-100, -INFINITY, -1, 0}, clips[] = {0, 0, 1e-7, 0.25};
+    static const double guesses[] = {NAN, 0, -20, 40, 500, -1500, 32767, -32767};
     int bits = take_byte(s) | take_byte(s) << 8;
     p->has_weight = bits & 1 && !is_sum(p);
     p->has_pos_weight = bits >> 1 & 1 && strstr(p->name, "with_logits");
@@ -129,6 +131,7 @@ static void draw_options(struct source *s, struct problem *p)
     p->in_place = bits >> 6 & 1 && !is_logsumexp(p);
     p->distance = (enum ce_distance)(bits >> 10 & 3);
     p->distance = p->distance == CE_PAST_CACHES && p->in_place ? CE_IN_MEMORY : p->distance;
+    p->guess = guesses[bits >> 12 & 7];
     p->log_target = bits >> 8 & 1 && !strcmp(p->name, "kl_div");
     p->soft = !strcmp(p->name, "cross_entropy_soft");
     p->grad_scale = scales[choose(s, 6)];
@@ -227,6 +230,7 @@ static struct problem laid_out_plainly(const struct problem *p)
     plain.input_layout = plain.other_layout = plain.output_layout = plain.hess_layout = CONTIGUOUS;
     plain.in_place = plain.at_end = 0;
     plain.distance = CE_NEAR;
+    plain.guess = NAN;
     return plain;
 }
 
