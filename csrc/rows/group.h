@@ -91,18 +91,20 @@ CE_INLINE void F(group_exps)(const struct F(group) * g, int i, struct vd2 e[WIDE
 #endif
 }
 
-/* log(1 + R / e) where e is too small for T: (shift ln 2 + base - logit) + log R. */
+/* log(1 + R / e) where e is too small for T: base - logit + log(R 2^shift), whose bits do not depend on how it is shifted. */
 CE_INLINE struct vd2 F(log_far)(const struct F(group) * g, int i)
 {
-    vd shift = F(load_wide)(g->shift + i, 8, 0);
-    struct vd2 log_sum = log_wide(vd_load(g->sum_hi + i));
+    vd sum = vd_load(g->sum_hi + i), n;
+    vd f = vd_sub(split_exponent(sum, &n), vd_set1(1));
+    struct vd2 log_sum = log_reduced(vd_add(n, F(load_wide)(g->shift + i, 8, 0)), f, vd_set1(0));
     struct vd2 gap = vd_two_sum(F(load_wide)(g->base + i, 8, 0), vd_neg(F(load_wide)(g->logit + i, 8, 0)));
-    struct vd2 near = vd_two_sum(vd_mul(shift, vd_set1(LN2_HI)), log_sum.hi);
-    struct vd2 far = vd_two_sum(gap.hi, near.hi);
-    vd lo = vd_add(vd_add(far.lo, gap.lo), vd_madd(shift, vd_set1(LN2_LO), vd_add(near.lo, log_sum.lo)));
-    struct vd2 r = vd_fast_two_sum(far.hi, lo);
+    struct vd2 far = vd_two_sum(gap.hi, log_sum.hi);
+    struct vd2 r = vd_fast_two_sum(far.hi, vd_add(far.lo, vd_add(gap.lo, log_sum.lo)));
+    vdm sum_is_finite = vd_lt(sum, vd_set1(INFINITY));
+    r.hi = vd_select(sum_is_finite, r.hi, sum);
     vdm finite = vd_lt(gap.hi, vd_set1(INFINITY)); /* the gap itself may be too large for a double */
-    return (struct vd2){vd_select(finite, r.hi, gap.hi), vd_select(finite, r.lo, vd_set1(0))};
+    return (struct vd2){vd_select(finite, r.hi, gap.hi),
+                        vd_select(finite, vd_select(sum_is_finite, r.lo, vd_set1(0)), vd_set1(0))};
 }
 
 /* log(1 + R / e) of eight rows. */
@@ -130,14 +132,8 @@ CE_STATIC void F(group_logs_far)(struct F(group) * g, int i, vdm far)
     vd_store(g->log_lo + i, vd_select(far, lo, vd_load(g->log_lo + i)));
 }
 
-CE_INLINE vdm F(is_far)(vd e, vd sum)
-{
-#if WIDE_PARTS == 2
-    return vd_lt(e, vd_min(vd_set1(0x1p-100), sum));
-#else
-    return vd_lt(vd_mul(e, vd_set1(0x1p900)), sum);
-#endif
-}
+/* By R / e, which does not depend on the shift: where this is not so, e is at least 2^-96 (of doubles 2^-836). */
+CE_INLINE vdm F(is_far)(vd e, vd sum) { return vd_lt(vd_mul(e, vd_set1(WIDE_PARTS == 2 ? 0x1p128 : 0x1p900)), sum); }
 
 CE_INLINE void F(group_logs)(struct F(group) * g)
 {
