@@ -2,6 +2,7 @@
 #include "all_math.h"
 #include "math/quad.h"
 #include "rows/layout.h"
+#include "rows/guess.h"
 #include "rows/around.h"
 #include "simd/as_f32.h"
 #include "kernels_once.h"

@@ -64,10 +64,10 @@ CE_STATIC void F(target_grads)(const struct F(group) * g, const double scale[GRO
 CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 1);
+    struct ce_guess own, *guess = ce_guess_of(a->guess, &own, 1);
     struct F(writer) w = F(writer_to)(&a->grad, n, a->distance);
-    int packed = F(are_packed)(&a->input, &a->grad, n);
-    int step = packed || a->grad.data ? F(group_rows)(n, a->distance, packed) : GROUP_MAX;
+    int in_scratch = F(are_packed)(&a->input, &a->grad, n) || a->input.data == a->grad.data;
+    int step = in_scratch || a->grad.data ? F(group_rows)(n, a->distance, in_scratch) : GROUP_MAX;
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;

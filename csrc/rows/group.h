@@ -100,11 +100,10 @@ CE_INLINE struct vd2 F(log_far)(const struct F(group) * g, int i)
     struct vd2 gap = vd_two_sum(F(load_wide)(g->base + i, 8, 0), vd_neg(F(load_wide)(g->logit + i, 8, 0)));
     struct vd2 far = vd_two_sum(gap.hi, log_sum.hi);
     struct vd2 r = vd_fast_two_sum(far.hi, vd_add(far.lo, vd_add(gap.lo, log_sum.lo)));
-    vdm sum_is_finite = vd_lt(sum, vd_set1(INFINITY));
-    r.hi = vd_select(sum_is_finite, r.hi, sum);
-    vdm finite = vd_lt(gap.hi, vd_set1(INFINITY)); /* the gap itself may be too large for a double */
-    return (struct vd2){vd_select(finite, r.hi, gap.hi),
-                        vd_select(finite, vd_select(sum_is_finite, r.lo, vd_set1(0)), vd_set1(0))};
+    vdm finite_sum = vd_lt(sum, vd_set1(INFINITY));
+    r = (struct vd2){vd_select(finite_sum, r.hi, sum), vd_select(finite_sum, r.lo, vd_set1(0))};
+    vdm finite_gap = vd_lt(gap.hi, vd_set1(INFINITY)); /* the gap itself may be too large for a double */
+    return (struct vd2){vd_select(finite_gap, r.hi, gap.hi), vd_select(finite_gap, r.lo, vd_set1(0))};
 }
 
 /* log(1 + R / e) of eight rows. */

@@ -16,17 +16,15 @@ CE_INLINE T *F(scratch)(void *scratch, int which, int64_t n_classes)
     return (T *)((double *)scratch + (size_t)which * array);
 }
 
-/* Whether rows are worked on in scratch: packed, or in place, where exponentials must not replace logits that may be needed. */
 CE_INLINE int F(are_packed)(const struct ce_matrix *input, const struct ce_matrix *output, int64_t n_classes)
 {
-    return !F(is_contiguous)(input, n_classes) || (output->data && !F(is_contiguous)(output, n_classes)) ||
-           input->data == output->data;
+    return !F(is_contiguous)(input, n_classes) || (output->data && !F(is_contiguous)(output, n_classes));
 }
 
-/* Rows in a group of arrays at this distance. */
-CE_INLINE int F(group_rows)(int64_t n_classes, enum ce_distance distance, int packed)
+/* Rows in a group of arrays at this distance; in_scratch: packed rows, or exponentials, are. */
+CE_INLINE int F(group_rows)(int64_t n_classes, enum ce_distance distance, int in_scratch)
 {
-    return packed || distance > CE_FAR ? ce_group_rows(n_classes) : ce_near_group_rows(n_classes);
+    return in_scratch || distance > CE_FAR ? ce_group_rows(n_classes) : ce_near_group_rows(n_classes);
 }
 
 /* Shifts of the chunks of the group's rows, behind the arrays. */

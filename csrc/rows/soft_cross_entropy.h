@@ -220,7 +220,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
 {
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int step = ce_group_rows(n), wants_grad = a->grad.data != NULL;
-    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 0);
+    struct ce_guess own, *guess = ce_guess_of(a->guess, &own, 0);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         double max[GROUP_MAX];

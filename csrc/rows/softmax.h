@@ -32,9 +32,10 @@ CE_STATIC void F(softmax)(const struct ce_row_map *a)
     }
     static const double ones[GROUP_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 1);
+    struct ce_guess own, *guess = ce_guess_of(a->guess, &own, 1);
     struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
-    int step = F(group_rows)(n, a->distance, F(are_packed)(&a->input, &a->output, n));
+    int in_scratch = F(are_packed)(&a->input, &a->output, n) || a->input.data == a->output.data;
+    int step = F(group_rows)(n, a->distance, in_scratch);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
@@ -100,7 +101,7 @@ CE_STATIC void F(log_softmax)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 0);
+    struct ce_guess own, *guess = ce_guess_of(a->guess, &own, 0);
     struct F(writer) w = F(writer_to)(&a->output, n, a->distance);
     int step = F(group_rows)(n, a->distance, F(are_packed)(&a->input, &a->output, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
@@ -127,7 +128,7 @@ CE_STATIC void F(logsumexp)(const struct ce_row_map *a)
         return;
     }
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
-    struct ce_guess own, *guess = F(guess_of)(a->guess, &own, 0);
+    struct ce_guess own, *guess = ce_guess_of(a->guess, &own, 0);
     int step = F(group_rows)(n, a->distance, !F(is_contiguous)(&a->input, n));
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;

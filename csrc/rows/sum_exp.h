@@ -11,35 +11,6 @@ CE_INLINE double F(shift_for)(double max) { return rint(max * LOG2_E) - F(EXP_HE
 /* Too large for the reduction of exp. */
 CE_INLINE int F(needs_base)(double m) { return fabs(m) > BASE_LIMIT && fabs(m) <= T_MAX; }
 
-/* What is tried on the next rows: the shift that fitted those so far, and that a shift fits all of a row's logits. A row
- * that it fits needs no search for its maximum, nor for logits whose exponential is 0; a shift is a power of two, so that the
- * sum is the same. After a row that it did not fit, the next MISFIT_ROWS are taken with care, then one is tried, two, four. */
-#define MISFIT_ROWS 16
-
-/* `kept`, or at first, and where none is kept, `own`; careful: the first row is searched. */
-CE_INLINE struct ce_guess *F(guess_of)(struct ce_guess *kept, struct ce_guess *own, int careful)
-{
-    *own = (struct ce_guess){0, careful, GROUP_MAX};
-    if (!kept) {
-        return own;
-    }
-    if (kept->batch == 0) {
-        *kept = *own;
-    }
-    return kept;
-}
-
-CE_INLINE int F(next_batch)(const struct ce_guess *guess, int n_rows)
-{
-    return guess->careful ? 0 : guess->batch < n_rows ? guess->batch : n_rows;
-}
-
-CE_INLINE void F(batch_fitted)(struct ce_guess *guess, int fitted)
-{
-    guess->batch = fitted ? 2 * guess->batch < GROUP_MAX ? 2 * guess->batch : GROUP_MAX : 1;
-    guess->careful = fitted ? 0 : MISFIT_ROWS;
-}
-
 /* Sum rows whose maxima are known. Large logits are taken relative to it: x - base is exact wherever e^(x - base) is not 0. */
 CE_INLINE struct F(row_sum) F(sum_below)(T max)
 {
@@ -53,7 +24,7 @@ CE_INLINE struct F(row_sum) F(sum_below)(T max)
 CE_STATIC void F(sum_rows_below)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct ce_guess *guess)
 {
     while (n_rows > 0) {
-        int batch = F(next_batch)(guess, n_rows), k = 0, fitted = 1;
+        int batch = ce_next_batch(guess, n_rows), k = 0, fitted = 1;
         for (; k < batch && rows[k].sum.base == 0; k++) {
             rows[k].sum.trusted = 1;
         }
@@ -72,7 +43,7 @@ CE_STATIC void F(sum_rows_below)(struct F(row) * rows, int n_rows, ptrdiff_t n, 
                 fitted = 0;
             }
         }
-        F(batch_fitted)(guess, fitted);
+        ce_batch_fitted(guess, fitted);
     }
 }
 
@@ -82,7 +53,7 @@ CE_STATIC void F(sum_row_searching)(struct F(row) * row, ptrdiff_t n)
     row->sum = (struct F(row_sum)){{0, 0}, 0, 0, 0};
     double max = -INFINITY; /* of the chunks so far */
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        double m = F(row_max)(row->x + start, n - start < CHUNK ? n - start : CHUNK);
+        double m = F(row_max)(row->x + start, F(chunk_size)(start, n));
         if (F(needs_base)(m)) {
             row->sum = F(sum_below)(F(row_max)(row->x, n));
             F(add_classes)(row, 1, 0, n, 0);
@@ -95,7 +66,7 @@ CE_STATIC void F(sum_row_searching)(struct F(row) * row, ptrdiff_t n)
             row->sum.shift = shift;
             max = m;
         }
-        F(add_classes)(row, 1, start, n - start < CHUNK ? n : start + CHUNK, 0);
+        F(add_classes)(row, 1, start, start + F(chunk_size)(start, n), 0);
     }
 }
 
@@ -126,7 +97,7 @@ CE_INLINE int F(row_fits)(const struct F(row) * row, ptrdiff_t n)
 CE_STATIC void F(sum_rows)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct ce_guess *guess)
 {
     while (n_rows > 0) {
-        int batch = F(next_batch)(guess, n_rows), fitted = 1;
+        int batch = ce_next_batch(guess, n_rows), fitted = 1;
         if (batch == 0) {
             guess->careful--;
             F(search_row)(rows, n, guess);
@@ -143,6 +114,6 @@ CE_STATIC void F(sum_rows)(struct F(row) * rows, int n_rows, ptrdiff_t n, struct
                 fitted = 0;
             }
         }
-        F(batch_fitted)(guess, fitted);
+        ce_batch_fitted(guess, fitted);
     }
 }
