@@ -10,6 +10,7 @@
 #include "rows/turn.h"
 #include "rows/tiles.h"
 #include "rows/lanes.h"
+#include "rows/batch.h"
 #include "rows/lanes_softmax.h"
 #include "rows/row_loss.h"
 #include "rows/two_classes.h"

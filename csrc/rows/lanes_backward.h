@@ -155,7 +155,7 @@ CE_STATIC void F(lanes_backward)(const struct ce_row_map_backward *a, F(backward
     int n_tiles;
     for (int64_t first = 0; first < a->n_rows; first += n_tiles * LANES) {
         struct F(backward_vectors) t[TILES];
-        n_tiles = F(tiles_at_once)(&a->output, first, a->n_rows, n);
+        n_tiles = F(tiles_at_once)(&a->output, first, a->n_rows, n, 1);
         int64_t rows = n_tiles * LANES;
         F(ask_for_rows)(&a->grad_output, first + rows, rows, a->n_rows, n, 1);
         F(ask_for_rows)(&a->output, first + rows, rows, a->n_rows, n, 1);

@@ -29,14 +29,20 @@ struct F(tile_slope) {
     double at_target[GROUP_MAX];
 };
 
-CE_STATIC void F(tile_slope_of)(const struct ce_row_loss *a, int64_t first, struct F(group) * g,
-                                struct F(tile_slope) * s)
+CE_STATIC void F(batch_slopes)(const struct ce_row_loss *a, int64_t first, struct F(batch) * b,
+                               struct vd2 e[TILES][WIDE_PARTS], struct F(tile_slope) * s)
 {
-    double scale[GROUP_MAX];
-    F(index_scales)(a, first, g->n, scale);
-    F(group_inverses)(g, 1);
-    F(target_grads)(g, scale, s->at_target);
-    F(group_factors)(g, scale, &s->others);
+    _Alignas(64) double scale[TILES][GROUP_MAX];
+    for (int k = 0; k < b->n; k++) {
+        F(index_scales)(a, first + k * LANES, b->g[k].n, scale[k]);
+        F(group_inverses_of)(&b->g[k], 0, e[k]);
+    }
+    for (int k = 0; k < b->n; k++) {
+        F(target_grads)(&b->g[k], scale[k], s[k].at_target);
+    }
+    for (int k = 0; k < b->n; k++) {
+        F(group_factors)(&b->g[k], scale[k], &s[k].others);
+    }
 }
 
 /* exps, which has the exponentials, gets the gradients. (Scaled on the way to the rows, and the targets put into those: 5 % less
@@ -76,31 +82,30 @@ CE_STATIC void F(lanes_cross_entropy_index)(const struct ce_row_loss *a)
     struct F(batch) b;
     struct F(tile_slope) slope[TILES] = {{{{0}, {0}, {0}}, {0}}};
     struct F(writer) w = F(tile_writer)(&a->grad, n, a->distance);
-    V max[TILES];
+    struct F(tile_shift) shift[TILES];
     if (n == 1) {
         F(one_class_cross_entropy)(a);
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->grad.data != NULL, a->scratch);
         F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR && !w.stream);
         for (int k = 0; k < b.n; k++) {
-            max[k] = F(tile_max)(b.tile[k], n);
+            shift[k] = F(tile_shift_for)(F(tile_max)(b.tile[k], n), &b.g[k]);
         }
         for (int k = 0; k < b.n; k++) {
             F(tile_take_targets)(a, first + k * LANES, b.tile[k], &b.g[k]);
         }
         for (int k = 0; k < b.n; k++) {
-            F(tile_sum)(b.tile[k], n, max[k], a->grad.data ? b.exps[k] : NULL, &b.g[k]);
+            F(tile_sum)(b.tile[k], n, &shift[k], a->grad.data ? b.exps[k] : NULL, &b.g[k]);
         }
-        for (int k = 0; k < b.n; k++) {
-            F(group_logs)(&b.g[k]);
-        }
+        struct vd2 e[TILES][WIDE_PARTS];
+        F(batch_logs)(&b, e);
         for (int k = 0; k < b.n; k++) {
             F(tile_losses)(a, first + k * LANES, &b.g[k]);
         }
-        for (int k = 0; k < b.n && a->grad.data; k++) {
-            F(tile_slope_of)(a, first + k * LANES, &b.g[k], &slope[k]);
+        if (a->grad.data) {
+            F(batch_slopes)(a, first, &b, e, slope);
         }
         for (int k = 0; k < b.n && a->grad.data; k++) {
             F(tile_grads)(a, first + k * LANES, b.g[k].n, n, b.exps[k], &slope[k]);

@@ -193,11 +193,11 @@ CE_STATIC void F(lanes_cross_entropy_soft)(const struct ce_row_loss *a)
     struct F(batch) b;
     V max[TILES];
     for (int64_t batch = 0; batch < a->n_rows; batch += b.n * LANES) {
-        F(batch_load)(&b, &a->input, batch, a->n_rows, n, a->distance, a->scratch);
+        F(batch_load)(&b, &a->input, batch, a->n_rows, n, a->distance, a->grad.data != NULL, a->scratch);
         F(ask_for_rows)(&a->prob, batch, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR);
         F(ask_for_rows)(&a->grad, batch, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR);
         F(ask_for_rows)(&a->hess, batch, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR);
-        F(batch_sum_below_max)(&b, n, max);
+        F(batch_sum_below_max)(&b, n, 1, max);
         if (a->prob.data) {
             F(tiles_load)(&a->prob, batch, a->n_rows, b.n, n, b.prob);
         }

@@ -29,15 +29,21 @@ CE_STATIC void F(lanes_softmax)(const struct ce_row_map *a)
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, 1, a->scratch);
         F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR && !w.stream);
+        struct F(tile_shift) shift[TILES];
         for (int k = 0; k < b.n; k++) {
-            F(tile_sum)(b.tile[k], n, F(tile_max)(b.tile[k], n), b.exps[k], &b.g[k]);
+            shift[k] = F(tile_shift_for)(F(tile_max)(b.tile[k], n), &b.g[k]);
+        }
+        for (int k = 0; k < b.n; k++) {
+            F(tile_sum)(b.tile[k], n, &shift[k], b.exps[k], &b.g[k]);
         }
         /* Of all tiles before the first is written: a vector that was just stored in two halves is not to be had until both are
          * in the cache. */
         for (int k = 0; k < b.n; k++) {
             F(group_inverses)(&b.g[k], 0);
+        }
+        for (int k = 0; k < b.n; k++) {
             F(group_factors)(&b.g[k], ones, &f[k]);
         }
         for (int k = 0; k < b.n && !CE_LATE_MAPS; k++) {
@@ -102,9 +108,9 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
         return;
     }
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, 1, a->scratch);
         F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, n, a->distance != CE_NEAR && !w.stream);
-        F(batch_sum_below_max)(&b, n, max);
+        F(batch_sum_below_max)(&b, n, !by_rows, max);
         for (int k = 0; k < b.n; k++) {
             lses[k] = F(tile_lses_of)(&b.g[k], max[k]);
         }
@@ -122,22 +128,37 @@ CE_STATIC void F(lanes_log_softmax)(const struct ce_row_map *a)
     F(finish_writing)(&w);
 }
 
+/* The log-sum-exps of a tile's rows; of the tile, whatever else it lacks, the NaN are left. */
+CE_INLINE void F(tile_logsumexps)(const struct F(group) * g, V max, const T *tile, ptrdiff_t n_classes, T *out,
+                                  ptrdiff_t stride)
+{
+    T m[LANES];
+    v_store(m, max);
+    if (stride == 1 && !v_any(v_eq(v_abs(max), v_set1((T)INFINITY)))) {
+        vd lse[WIDE_PARTS];
+        for (int k = 0; k < WIDE_PARTS; k++) {
+            struct vd2 sum = vd_two_sum(F(load_wide)(m + 8 * k, 8, 0), vd_load(g->log_hi + 8 * k));
+            lse[k] = vd_add(sum.hi, vd_add(sum.lo, vd_load(g->log_lo + 8 * k)));
+        }
+        v_store_part(out, F(narrow)(lse), g->n);
+        return;
+    }
+    for (int i = 0; i < g->n; i++) {
+        out[i * stride] = (T)F(lse_of)(m[i], g->log_hi[i], g->log_lo[i], tile + i, n_classes, LANES);
+    }
+}
+
 CE_STATIC void F(lanes_logsumexp)(const struct ce_row_map *a)
 {
-    ptrdiff_t n = (ptrdiff_t)a->n_classes;
+    ptrdiff_t n = (ptrdiff_t)a->n_classes, stride = a->output.row_stride;
     struct F(batch) b;
     V max[TILES];
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, a->scratch);
-        F(batch_sum_below_max)(&b, n, max);
+        F(batch_load)(&b, &a->input, first, a->n_rows, n, a->distance, 0, a->scratch);
+        F(batch_sum_below_max)(&b, n, 0, max);
         for (int k = 0; k < b.n; k++) {
-            const struct F(group) *g = &b.g[k];
-            T *out = (T *)a->output.data + (first + k * LANES) * a->output.row_stride;
-            T m[LANES];
-            v_store(m, max[k]);
-            for (int i = 0; i < g->n; i++) {
-                out[i * a->output.row_stride] = (T)F(lse_of)(m[i], g->log_hi[i], g->log_lo[i], b.tile[k] + i, n, LANES);
-            }
+            T *out = (T *)a->output.data + (first + k * LANES) * stride;
+            F(tile_logsumexps)(&b.g[k], max[k], b.tile[k], n, out, stride);
         }
     }
 }

@@ -45,7 +45,7 @@ CE_INLINE ptrdiff_t ce_rows_ahead(ptrdiff_t n_classes) { return n_classes >= 240
 /* Eight sums over n classes, class j in sum j mod 8, of which so many are looked at. */
 CE_INLINE int ce_sums_in_use(int64_t n_classes) { return n_classes > 4 ? 8 : n_classes > 2 ? 4 : 2; }
 
-#define BATCH_CLASSES 256 /* of tiles that are worked on together (lanes.h), so that they stay in a first-level cache */
+#define BATCH_CLASSES 256 /* of tiles that are worked on together (batch.h) */
 
 CE_INLINE ptrdiff_t ce_chunks(int64_t n_classes) { return (ptrdiff_t)((n_classes + CHUNK - 1) / CHUNK); }
 

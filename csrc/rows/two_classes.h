@@ -66,7 +66,7 @@ CE_INLINE void F(map_pairs)(const struct ce_row_map *a, F(pair_fn) * map)
 {
     struct F(batch) b;
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, 2, a->distance, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, 2, a->distance, 1, a->scratch);
         F(ask_for_rows)(&a->output, first, b.n * LANES, a->n_rows, 2, a->distance != CE_NEAR);
         for (int k = 0; k < b.n; k++) {
             map(b.tile[k]);

@@ -49,7 +49,7 @@ CE_STATIC void F(two_cross_entropy)(const struct ce_row_loss *a)
     T sides[TILES][LANES];
     double scale[TILES][GROUP_MAX];
     for (int64_t first = 0; first < a->n_rows; first += b.n * LANES) {
-        F(batch_load)(&b, &a->input, first, a->n_rows, 2, a->distance, a->scratch);
+        F(batch_load)(&b, &a->input, first, a->n_rows, 2, a->distance, a->grad.data != NULL, a->scratch);
         F(ask_for_rows)(&a->grad, first, b.n * LANES, a->n_rows, 2, a->distance != CE_NEAR);
         for (int k = 0; k < b.n; k++) {
             F(pair_sides)(a, first + k * LANES, b.g[k].n, sides[k]);
