@@ -155,7 +155,7 @@ CE_STATIC void F(rows_backward)(const struct ce_row_map_backward *a, F(backward_
     ptrdiff_t n = (ptrdiff_t)a->n_classes;
     int step = ce_group_rows(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
-        int rows = a->n_rows - first < step ? (int)(a->n_rows - first) : step;
+        int rows = ce_rows_left(first, a->n_rows, step);
         struct F(rows) g = F(pack_rows)(&a->grad_output, first, rows, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) y = F(pack_rows)(&a->output, first, rows, n, F(scratch)(a->scratch, SCRATCH_PROB, n));
         struct F(rows) out = F(rows_at)(&a->grad_input, first, n, F(scratch)(a->scratch, SCRATCH_EXPS, n));

@@ -68,13 +68,14 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
     struct F(writer) w = F(writer_to)(&a->grad, n, a->distance);
     int in_scratch = F(are_packed)(&a->input, &a->grad, n) || a->input.data == a->grad.data;
     int step = in_scratch || a->grad.data ? F(group_rows)(n, a->distance, in_scratch) : GROUP_MAX;
+    ptrdiff_t ahead = ce_rows_ahead(n);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
         struct F(exps) exps[GROUP_MAX];
         struct F(row) rows[GROUP_MAX];
         double scale[GROUP_MAX], at_target[GROUP_MAX];
-        F(group_clear)(&g, a->n_rows - first < step ? (int)(a->n_rows - first) : step);
+        F(group_clear)(&g, ce_rows_left(first, a->n_rows, step));
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         struct F(rows) grad = F(rows_at)(&a->grad, first, n, F(scratch)(a->scratch, SCRATCH_INPUT, n));
         if (a->grad.data) {
@@ -88,7 +89,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
             struct F(row) *row = &rows[n_read];
             number[n_read++] = i;
             *row = (struct F(row)){.x = x.data + i * x.stride, .n = n, .excluded = (ptrdiff_t)a->target[first + i]};
-            row->ahead.row = row->x + ce_rows_ahead(n) * x.stride;
+            row->ahead.row = row->x + ahead * x.stride;
             if (a->grad.data) {
                 T *to = grad.data + i * grad.stride;
                 F(prepare_row)(&w, to);

@@ -45,6 +45,13 @@ CE_INLINE ptrdiff_t ce_rows_ahead(ptrdiff_t n_classes) { return n_classes >= 240
 /* Eight sums over n classes, class j in sum j mod 8, of which so many are looked at. */
 CE_INLINE int ce_sums_in_use(int64_t n_classes) { return n_classes > 4 ? 8 : n_classes > 2 ? 4 : 2; }
 
+/* Rows of a group of so many that begins at first. */
+CE_INLINE int ce_rows_left(int64_t first, int64_t n_rows, int most)
+{
+    int64_t left = n_rows - first;
+    return left < 0 ? 0 : left < most ? (int)left : most;
+}
+
 #define BATCH_CLASSES 256 /* of tiles that are worked on together (batch.h) */
 
 CE_INLINE ptrdiff_t ce_chunks(int64_t n_classes) { return (ptrdiff_t)((n_classes + CHUNK - 1) / CHUNK); }

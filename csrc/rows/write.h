@@ -205,7 +205,7 @@ struct F(lses) {
 };
 
 /* Of rows i, i + 1, ..., whose g->logit is the maximum. */
-CE_STATIC struct F(lses) F(group_lses)(const struct F(group) * g, int i)
+CE_INLINE struct F(lses) F(group_lses)(const struct F(group) * g, int i)
 {
     struct vd2 lse[WIDE_PARTS];
     vd round = vd_set1(TO_EIGHTHS), hi[WIDE_PARTS], minus_lo[WIDE_PARTS];
