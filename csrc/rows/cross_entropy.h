@@ -72,7 +72,6 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
         struct F(factors) f;
-        struct F(exps) exps[GROUP_MAX];
         struct F(row) rows[GROUP_MAX];
         double scale[GROUP_MAX], at_target[GROUP_MAX];
         F(group_clear)(&g, ce_rows_left(first, a->n_rows, step));
@@ -94,7 +93,7 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 T *to = grad.data + i * grad.stride;
                 F(prepare_row)(&w, to);
                 row->ahead = F(ahead_of)(&w, row->ahead.row, &grad, i);
-                row->exps = exps[i] = F(exps_for)(&w, row->x, to, a->scratch, n, i);
+                row->exps = F(exps_for)(&w, row->x, to, a->scratch, n, i);
             }
         }
         F(sum_rows)(rows, n_read, n, guess);
@@ -116,7 +115,8 @@ CE_STATIC void F(cross_entropy_index)(const struct ce_row_loss *a)
                 continue;
             }
             struct F(special) at = {(ptrdiff_t)a->target[first + i], (T)at_target[i]};
-            F(write_probabilities)(&w, out, exps[i], n, &g, i, &f, scale[i], at);
+            struct F(exps) exps = F(exps_for)(&w, x.data + i * x.stride, out, a->scratch, n, i);
+            F(write_probabilities)(&w, out, exps, n, &g, i, &f, scale[i], at);
         }
         F(unpack_rows)(&a->grad, first, g.n, n, grad);
     }
