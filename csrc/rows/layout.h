@@ -37,6 +37,12 @@ CE_INLINE int ce_group_rows(int64_t n_classes) { return ce_rows_of(4096, n_class
  * other: 4 to 10 % less; in memory 4 to 10 % more. */
 CE_INLINE int ce_near_group_rows(int64_t n_classes) { return ce_rows_of(16640, n_classes); }
 
+/* Rows of the group that begins at first, of so many but for the last. */
+CE_INLINE int ce_rows_left(int64_t first, int64_t n_rows, int most)
+{
+    return n_rows - first < most ? (int)(n_rows - first) : most;
+}
+
 /* How many rows ahead of the one that is summed memory is asked for: some ten KB of floats, at least two rows. Zen 5, arrays in
  * memory, beside two rows always: of 300 classes cross_entropy takes 8 % less, softmax and gradient 20 %; of 400 13, 9 and 16 %; of
  * 1000 5 %, 1 % more, and 6 % less. */
@@ -44,13 +50,6 @@ CE_INLINE ptrdiff_t ce_rows_ahead(ptrdiff_t n_classes) { return n_classes >= 240
 
 /* Eight sums over n classes, class j in sum j mod 8, of which so many are looked at. */
 CE_INLINE int ce_sums_in_use(int64_t n_classes) { return n_classes > 4 ? 8 : n_classes > 2 ? 4 : 2; }
-
-/* Rows of a group of so many that begins at first. */
-CE_INLINE int ce_rows_left(int64_t first, int64_t n_rows, int most)
-{
-    int64_t left = n_rows - first;
-    return left < 0 ? 0 : left < most ? (int)left : most;
-}
 
 #define BATCH_CLASSES 256 /* of tiles that are worked on together (batch.h) */
 

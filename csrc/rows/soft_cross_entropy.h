@@ -223,15 +223,15 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
     struct ce_guess own, *guess = ce_guess_of(a->guess, &own, 0);
     for (int64_t first = 0; first < a->n_rows; first += step) {
         struct F(group) g;
-        struct F(maxima) found;
+        double max[GROUP_MAX];
+        ptrdiff_t argmax[GROUP_MAX];
         F(group_clear)(&g, ce_rows_left(first, a->n_rows, step));
         struct F(rows) x = F(pack_rows)(&a->input, first, g.n, n, F(scratch)(a->scratch, SCRATCH_INPUT, n)),
                        prob = {NULL, 0};
         if (a->prob.data) {
             prob = F(pack_rows)(&a->prob, first, g.n, n, F(scratch)(a->scratch, SCRATCH_PROB, n));
         }
-        F(search_rows)(x, g.n, n, &found);
-        F(sum_below_max)(&g, x, n, &found, NULL, NULL, guess);
+        F(sum_below_max)(&g, x, n, max, argmax, NULL, NULL, guess);
         if (wants_grad) {
             F(group_inverses)(&g, 1);
         }
@@ -253,7 +253,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
             }
             const T *row = x.data + i * x.stride;
             struct F(soft_target) s = F(soft_target_of)(a, r, a->prob.data ? prob.data + i * prob.stride : NULL);
-            struct F(soft_sums) sums = F(soft_sum)(row, &s, found.max[i], found.argmax[i]);
+            struct F(soft_sums) sums = F(soft_sum)(row, &s, max[i], argmax[i]);
             vd loss = F(soft_losses)(&sums, vd_set1(g.log_hi[i]), vd_set1(g.log_lo[i]));
             a->loss[r] = F(first_lane)(loss);
             if (grad_row) {
@@ -264,7 +264,7 @@ CE_STATIC void F(rows_cross_entropy_soft)(const struct ce_row_loss *a)
                                             vd_set1(g.base[i]),
                                             grad_row,
                                             hess_row};
-                F(write_soft)(&write, found.argmax[i]);
+                F(write_soft)(&write, argmax[i]);
             }
         }
         if (wants_grad) {
