@@ -203,7 +203,8 @@ CE_STATIC void F(raise_factors)(double value[8], double low[8], double exponent,
     }
 }
 
-/* (hi + lo) * times * 2^exponent for rows i..i+7, exponent an integer <= 0. */
+/* (hi + lo) * times * 2^exponent for rows i..i+7, exponent an integer <= 0. Inline: with AVX2's vectors passed by way of memory,
+ * softmax of 10 classes took 15 % longer. */
 CE_INLINE void F(set_factors)(struct F(factors) * f, int i, vd hi, vd lo, vd times, double exponent)
 {
     struct vd2 product = F(wide_product)(hi, times);

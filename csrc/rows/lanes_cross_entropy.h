@@ -29,6 +29,7 @@ struct F(tile_slope) {
     double at_target[GROUP_MAX];
 };
 
+/* Step by step, as batch_logs, which e is from. */
 CE_STATIC void F(batch_slopes)(const struct ce_row_loss *a, int64_t first, struct F(batch) * b,
                                struct vd2 e[TILES][WIDE_PARTS], struct F(tile_slope) * s)
 {
